@@ -1,0 +1,1 @@
+"""What the data is: stages, ids, records, references. Imports nothing of the package but `errors`."""

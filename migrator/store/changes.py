@@ -1,0 +1,348 @@
+"""What a step may say, and how it becomes the next inventory. Pure: opens no file.
+
+A step yields changes; silence means unchanged. `fold` applies one step's changes at once and follows every mention of
+a name that changed, so that steps compose and no author has to remember a reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from migrator.errors import MigratorError
+from migrator.store.ids import is_absent
+from migrator.store.inventory import Inventory
+from migrator.store.layout import DOCUMENTS, DRAFT, METADATA, PARENT_STAGE, STAGES
+from migrator.store.problems import Problem
+from migrator.store.records import Gen, Key, documents_of
+from migrator.store.references import (
+    OWN_KEY,
+    PARENT_KEY,
+    follow_copy,
+    follow_document,
+    follow_selection,
+    stage_of_row,
+)
+from migrator.store.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """The generation gets another id. Every mention follows by itself."""
+
+    gen: Gen
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Relink:
+    """The generation gets another parent: one that exists, or one that the same step adds.
+
+    Its parent fields and its mentions of the old parent's name follow; every cohort that lists it lists that parent.
+    """
+
+    gen: Gen
+    parent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Keys of metadata.json that get a value, and keys that go from all three JSON files at any depth."""
+
+    gen: Gen
+    set: Mapping[str, Any] = field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Renumber:
+    """The generation gets this replicate, as a JSON integer.
+
+    It is written into metadata.json always, into the other two files where they have the key, and into the replicate
+    cell of its membership rows (contract, 0001).
+    """
+
+    gen: Gen
+    replicate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """A new generation: metadata.json and payload files. Its id must be free."""
+
+    stage: str
+    gen_id: str
+    metadata: Mapping[str, Any]
+    texts: Mapping[str, bytes]
+
+
+Change = Rename | Relink | Edit | Renumber | Add | Problem
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What one step did, beside the inventory it led to.
+
+    `names` maps (stage, old id) to the new id; `relinked` pairs (child before, parent after) in the ids that the next
+    step sees; `touched` counts generations per stage and verb (create, rename, rewrite).
+    """
+
+    names: Mapping[Key, str]
+    relinked: tuple[tuple[Key, Key], ...]
+    touched: Mapping[str, Mapping[str, int]]
+
+
+@dataclass
+class _Sorted:
+    """One step's changes by kind and generation."""
+
+    renames: dict[Key, str] = field(default_factory=dict)
+    relinks: dict[Key, str] = field(default_factory=dict)
+    edits: dict[Key, list[Edit]] = field(default_factory=dict)
+    numbers: dict[Key, int] = field(default_factory=dict)
+    adds: dict[Key, Add] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def fold(store: Inventory, changes: Iterable[Change]) -> tuple[Inventory, Effect]:
+    """The inventory after one step, and what the step did. Raises MigratorError for a change that makes no sense."""
+    todo = _sort(store, changes)
+    gens = dict(store.gens)
+    for key, add in todo.adds.items():
+        gens[key] = Gen(add.stage, add.gen_id, "", {METADATA: dict(add.metadata)}, {}, dict(add.texts))
+    for key in {*todo.edits, *todo.numbers, *todo.relinks}:
+        gens[key] = _edited(gens[key], todo)
+    tables = _relinked_tables(store, gens, todo) if todo.relinks or todo.numbers else store.tables
+    after = replace(store, gens=gens, tables=tables)
+    if todo.renames:
+        after = _renamed(after, todo.renames)
+    effect = Effect(
+        names=todo.renames,
+        relinked=tuple(
+            (_now(key, todo.renames), _now((PARENT_STAGE[key[0]], parent), todo.renames))
+            for key, parent in sorted(todo.relinks.items())
+        ),
+        touched=_touched(store, after, todo),
+    )
+    return after.with_problems(todo.problems), effect
+
+
+def _now(key: Key, renames: Mapping[Key, str]) -> Key:
+    return (key[0], renames.get(key, key[1]))
+
+
+def _sort(store: Inventory, changes: Iterable[Change]) -> _Sorted:
+    todo = _Sorted()
+    for change in changes:
+        if isinstance(change, Problem):
+            todo.problems.append(change)
+            continue
+        if isinstance(change, Add):
+            key: Key = (change.stage, change.gen_id)
+            if store.exists(key) or key in todo.adds:
+                raise MigratorError(f"a step adds {change.stage} {change.gen_id}, which is there already")
+            todo.adds[key] = change
+            continue
+        key = change.gen.key
+        if key not in store.gens:
+            raise MigratorError(f"a step changes {key[0]} {key[1]}, which is not in the store")
+        if isinstance(change, Edit):
+            todo.edits.setdefault(key, []).append(change)
+            continue
+        slot: dict[Key, Any] = (
+            todo.renames
+            if isinstance(change, Rename)
+            else todo.relinks
+            if isinstance(change, Relink)
+            else todo.numbers
+        )
+        if key in slot:
+            raise MigratorError(f"a step changes {key[0]} {key[1]} twice in the same way")
+        slot[key] = (
+            change.to
+            if isinstance(change, Rename)
+            else change.parent
+            if isinstance(change, Relink)
+            else change.replicate
+        )
+    for key, parent in todo.relinks.items():
+        target = (PARENT_STAGE[key[0]], parent)
+        if not store.exists(target) and target not in todo.adds:
+            raise MigratorError(f"a step gives {key[0]} {key[1]} the parent {parent}, which is not in the store")
+    final = [_now(key, todo.renames) for key in (*store.gens, *store.unread, *todo.adds)]
+    if len(set(final)) != len(final):
+        twice = next(key for key in sorted(final) if final.count(key) > 1)
+        raise MigratorError(f"a step gives two generations the name {twice[0]} {twice[1]}")
+    return todo
+
+
+# -- documents
+
+
+def _same(a: object, b: object) -> bool:
+    return type(a) is type(b) and a == b
+
+
+def _without(node: Any, keys: tuple[str, ...]) -> Any:
+    """A JSON value without these keys at any depth; the same object where none stands."""
+    if isinstance(node, dict):
+        kept = {key: _without(value, keys) for key, value in node.items() if key not in keys}
+        same = len(kept) == len(node) and all(kept[key] is value for key, value in node.items())
+        return node if same else kept
+    if isinstance(node, list):
+        items = [_without(value, keys) for value in node]
+        return node if all(a is b for a, b in zip(items, node, strict=True)) else items
+    return node
+
+
+def _with(document: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    changed = {key: value for key, value in values.items() if key not in document or not _same(document[key], value)}
+    return {**document, **changed} if changed else document
+
+
+def _edited(gen: Gen, todo: _Sorted) -> Gen:
+    documents = dict(gen.documents)
+    for edit in todo.edits.get(gen.key, ()):
+        documents[METADATA] = _with(documents[METADATA], edit.set)
+        if edit.drop:
+            documents = {name: _without(document, edit.drop) for name, document in documents.items()}
+    number = todo.numbers.get(gen.key)
+    if number is not None:
+        for name, document in documents.items():
+            if name == METADATA or "replicate" in document:
+                documents[name] = _with(document, {"replicate": number})
+    parent = todo.relinks.get(gen.key)
+    if parent is not None:
+        names = {PARENT_STAGE[gen.stage]: {gen.parent: parent}} if gen.parent is not None else {}
+        documents = {name: follow_document(document, gen.stage, names) for name, document in documents.items()}
+        if replace(gen, documents=documents).parent != parent:
+            documents[METADATA] = _with(documents[METADATA], {PARENT_KEY: parent})
+    return replace(gen, documents=documents)
+
+
+def _renamed(store: Inventory, renames: Mapping[Key, str]) -> Inventory:
+    names: dict[str, dict[str, str]] = {stage: {} for stage in STAGES}
+    for (stage, old), new in renames.items():
+        names[stage][old] = new
+    gens: dict[Key, Gen] = {}
+    for gen in store.gens.values():
+        documents = {name: follow_document(document, gen.stage, names) for name, document in gen.documents.items()}
+        changed = any(documents[name] is not gen.documents[name] for name in documents)
+        new = renames.get(gen.key, gen.gen_id)
+        if changed or new != gen.gen_id:
+            gen = replace(gen, gen_id=new, documents=documents if changed else gen.documents)
+        gens[gen.key] = gen
+    moved = replace(store, gens=gens, blocked=frozenset(_now(key, renames) for key in store.blocked))
+    return replace(
+        moved,
+        tables={path: _followed_table(path, table, store, moved, names) for path, table in store.tables.items()},
+        selections={path: follow_selection(text, names) for path, text in store.selections.items()},
+        copies=tuple(follow_copy(name, names) for name in store.copies),
+    )
+
+
+# -- tables
+
+
+def _followed_table(
+    path: str, table: Table, before: Inventory, after: Inventory, names: Mapping[str, Mapping[str, str]]
+) -> Table:
+    """A membership or task table in which every generation bears its new id and names its parent."""
+    own, parent_column = table.column(OWN_KEY), table.column(PARENT_KEY)
+    if own is None and parent_column is None:
+        return table
+    ids: dict[str, set[str]] = {stage: set() for stage in STAGES}
+    if "stage" not in table.columns:
+        for stage, gen_id in before.gens:
+            ids[stage].add(gen_id)
+    cells: dict[tuple[int, int], str] = {}
+    for index, record in _indexed(table):
+        stage = stage_of_row(path, record, ids)
+        if stage is None:
+            continue
+        old = record.get(OWN_KEY, "").strip()
+        new = names[stage].get(old, old)
+        if own is not None and new != old:
+            cells[index, own] = new
+        if parent_column is not None and stage in PARENT_STAGE:
+            stored = record[PARENT_KEY].strip()
+            gen = after.get(stage, new) if (stage, old) in before.gens else None
+            parent = gen.parent if gen else names[PARENT_STAGE[stage]].get(stored, stored)
+            if parent is not None and parent != stored:
+                cells[index, parent_column] = parent
+    return table.edited(cells, {})
+
+
+def _indexed(table: Table) -> Iterable[tuple[int, dict[str, str]]]:
+    indexes = (index for index, row in enumerate(table.rows) if row.cells)
+    return ((index, record) for index, (_, record) in zip(indexes, table.records(), strict=True))
+
+
+def _relinked_tables(store: Inventory, gens: Mapping[Key, Gen], todo: _Sorted) -> dict[str, Table]:
+    """Tables with new replicates and parents; cohorts that list a relinked generation list its parent before it."""
+    tables = dict(store.tables)
+    for cohort, path, table in store.cohorts():
+        listed = {(record["stage"].strip(), record[OWN_KEY].strip()) for _, record in table.records()}
+        cells: dict[tuple[int, int], str] = {}
+        inserts: dict[int, list[dict[str, str]]] = {}
+        for index, record in _indexed(table):
+            key = (record["stage"].strip(), record[OWN_KEY].strip())
+            for column, value in (("replicate", todo.numbers.get(key)), (PARENT_KEY, todo.relinks.get(key))):
+                place = table.column(column)
+                if value is not None and place is not None and record[column] != str(value):
+                    cells[index, place] = str(value)
+            if key in todo.relinks:
+                parent = (PARENT_STAGE[key[0]], todo.relinks[key])
+                if parent not in listed:
+                    listed.add(parent)
+                    inserts.setdefault(index, []).append(_member(gens[parent], cohort))
+        tables[path] = table.edited(cells, inserts)
+    return tables
+
+
+def _member(gen: Gen, cohort: str) -> dict[str, str]:
+    """What is known of a draft for a membership row of any schema; columns a table lacks are left out there."""
+    known = {
+        "stage": gen.stage,
+        "gen_id": gen.gen_id,
+        "cohort_id": cohort,
+        "combo_id": gen.combo,
+        "template_id": gen.template,
+        "draft_template": gen.template if gen.stage == DRAFT else None,
+        "llm_model_id": gen.model,
+        "generation_model": gen.model if gen.stage == DRAFT else None,
+        "replicate": gen.replicate,
+        "origin_cohort_id": gen.origin_cohort,
+    }
+    return {column: str(value) for column, value in known.items() if not is_absent(value)}
+
+
+# -- counts
+
+
+def _touched(before: Inventory, after: Inventory, todo: _Sorted) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+
+    def count(stage: str, verb: str) -> None:
+        row = counts.setdefault(stage, {})
+        row[verb] = row.get(verb, 0) + 1
+
+    for key, gen in before.gens.items():
+        new = after.gens[_now(key, todo.renames)]
+        if new.gen_id != gen.gen_id:
+            count(key[0], "rename")
+        elif any(new.documents[name] is not document for name, document in documents_of(gen)):
+            count(key[0], "rewrite")
+    for stage, _ in todo.adds:
+        count(stage, "create")
+    return counts
+
+
+def rewritten(before: Gen, after: Gen) -> list[str]:
+    """Names of the JSON files that differ between two records of one generation."""
+    return [
+        name
+        for name in DOCUMENTS
+        if name in after.documents and after.documents[name] is not before.documents.get(name)
+    ]

@@ -1,0 +1,99 @@
+"""JSON as the store writes it: read strictly, written with every value as it was read. Pure: opens no file.
+
+The standard library does the reading: fast codecs refuse NaN and turn 30-digit integers into floats.
+"""
+
+from __future__ import annotations
+
+import json
+from json.encoder import encode_basestring as _quoted
+from typing import Any
+
+MAX_BYTES = 32 << 20  # a record of more than this is no record; it must end in an error, not in memory
+MAX_DEPTH = 200  # far above any record, far below the interpreter's own limit
+
+Document = dict[str, Any]
+
+
+class InvalidJson(ValueError):
+    """A document that cannot be trusted; the text says why."""
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> Document:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise InvalidJson(f"the key {twice!r} stands twice in one object")
+    return document
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_pairs)
+
+
+def loads(data: bytes) -> Document:
+    """The object that the bytes hold. NaN, Infinity and big integers are kept; anything doubtful is InvalidJson."""
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise InvalidJson("starts with a byte order mark")
+    try:
+        text = data.decode()
+        value = _DECODER.decode(text)
+    except UnicodeDecodeError as error:
+        raise InvalidJson(f"is not UTF-8 (byte {error.start})") from None
+    except json.JSONDecodeError as error:
+        raise InvalidJson(f"is not JSON: {error}") from None
+    except RecursionError:
+        raise InvalidJson("is nested too deeply") from None
+    except InvalidJson:
+        raise
+    except ValueError as error:  # an integer of more digits than Python converts
+        raise InvalidJson(str(error)) from None
+    if not isinstance(value, dict):
+        raise InvalidJson("is not an object")
+    if "\\u" in text and _has_surrogate(value):
+        raise InvalidJson("contains a lone surrogate")
+    if text.count("{") + text.count("[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise InvalidJson("is nested too deeply")
+    return value
+
+
+def _has_surrogate(value: object) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _depth(value: object) -> int:
+    deepest, stack = 0, [(value, 1)]
+    while stack:
+        node, depth = stack.pop()
+        deepest = max(deepest, depth)
+        children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        stack += [(child, depth + 1) for child in children if isinstance(child, dict | list)]
+    return deepest
+
+
+def dumps(document: Document) -> bytes:
+    """What json.dumps(document, indent=2, ensure_ascii=False) gives, as UTF-8, in half its time.
+
+    With an indent the standard library leaves its C encoder, and a full upgrade writes every document.
+    """
+    return _text(document, "\n").encode()
+
+
+def _text(value: object, newline: str) -> str:
+    if isinstance(value, str):
+        return _quoted(value)
+    if type(value) is int:
+        return int.__repr__(value)
+    if not value or not isinstance(value, dict | list):
+        return json.dumps(value)
+    inner = newline + "  "
+    if isinstance(value, list):
+        return "[" + inner + f",{inner}".join([_text(child, inner) for child in value]) + newline + "]"
+    members = [
+        f"{_quoted(key)}: {_quoted(child) if type(child) is str else _text(child, inner)}" for key, child in value.items()
+    ]
+    return "{" + inner + f",{inner}".join(members) + newline + "}"

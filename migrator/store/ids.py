@@ -1,0 +1,218 @@
+"""Signatures and deterministic ids (contract, section 2). Pure: opens no file.
+
+    signature(draft)      = (combo_id, draft_template_id, generation_model_id, replicate)
+    signature(essay)      = (draft_gen_id, essay_template_id, replicate)
+    signature(evaluation) = (essay_gen_id, eval_template_id, eval_model_id, replicate)
+    gen_id                = prefix + base36(BLAKE2b-80("<stage>|" + "|".join(fields)))
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from migrator.errors import MigratorError
+from migrator.store.layout import DRAFT, ESSAY, EVALUATION
+from migrator.store.problems import INVALID_FIELD, MISSING_FIELD
+
+Signature = tuple[str | int, ...]
+
+PREFIX = {DRAFT: "d_", ESSAY: "e_", EVALUATION: "v_"}
+FIELDS = {
+    DRAFT: ("combo_id", "draft_template_id", "generation_model_id", "replicate"),
+    ESSAY: ("draft_gen_id", "essay_template_id", "replicate"),
+    EVALUATION: ("essay_gen_id", "eval_template_id", "eval_model_id", "replicate"),
+}
+PARENT_FIELDS = frozenset({"draft_gen_id", "essay_gen_id"})
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_FORBIDDEN = re.compile("[|\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class IdScheme:
+    """How a canonical text becomes an id. `digest_size` in bytes: 10 is the contract, less forces collisions."""
+
+    digest_size: int = 10
+
+    def digest(self, text: str) -> str:
+        """The BLAKE2b digest as a big-endian integer in lower-case base 36, without padding."""
+        number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=self.digest_size).digest(), "big")
+        digits = []
+        while number:
+            number, digit = divmod(number, 36)
+            digits.append(_DIGITS[digit])
+        return "".join(reversed(digits)) or "0"
+
+
+DEFAULT_SCHEME = IdScheme()
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One field that cannot be part of a signature: `kind` is missing-field or invalid-field."""
+
+    kind: str
+    field: str
+    message: str
+
+
+class SignatureError(MigratorError, ValueError):
+    """A signature that cannot be computed; `faults` lists every field that is wrong."""
+
+    def __init__(self, stage: str, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(f"no signature for this {stage}: " + "; ".join(f.message for f in self.faults))
+
+
+def is_absent(value: object) -> bool:
+    """Whether a value counts as missing: null, NaN, blank, or the text `nan` or `unknown` in any case."""
+    if value is None or value != value:  # noqa: PLR0124 - NaN is the one value that is not itself
+        return True
+    return isinstance(value, str) and value.strip().lower() in ("", "nan", "unknown")
+
+
+def normalise(value: object) -> str:
+    """A text field as it stands in a signature."""
+    return str(value).strip().lower()
+
+
+def text_fault(field: str, value: object) -> Fault | None:
+    """What is wrong with a text or parent field of a signature, or None."""
+    if is_absent(value):
+        return Fault(MISSING_FIELD, field, f"{field} is missing")
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return Fault(INVALID_FIELD, field, f"{field} is {_shown(value)}: neither text nor an integer")
+    text = str(value) if field in PARENT_FIELDS else normalise(value)
+    if _FORBIDDEN.search(text):
+        return Fault(INVALID_FIELD, field, f"{field} {_shown(value)} contains '|' or a control character")
+    return None
+
+
+def replicate_fault(value: object) -> Fault | None:
+    """What is wrong with a replicate, or None."""
+    if is_absent(value):
+        return Fault(MISSING_FIELD, "replicate", "replicate is missing")
+    if type(value) is not int or value < 1:
+        return Fault(INVALID_FIELD, "replicate", f"replicate {_shown(value)} is not an integer of 1 or more")
+    return None
+
+
+def compute_signature(stage: str, **fields: object) -> Signature:
+    """Validate the fields of a task and return its signature: text fields, then the replicate as an int.
+
+    Raises SignatureError (a ValueError) listing every field that is absent or invalid, ValueError for an unknown
+    stage and TypeError for a field that the stage does not have.
+    """
+    if stage not in FIELDS:
+        raise ValueError(f"unknown stage {stage!r}: expected one of {', '.join(FIELDS)}")
+    names = FIELDS[stage]
+    unknown = sorted(set(fields) - set(names))
+    if unknown:
+        raise TypeError(f"a signature of {stage} has no field {', '.join(unknown)}: it has {', '.join(names)}")
+    faults = []
+    signature: list[str | int] = []
+    for name in names:
+        value = fields.get(name)
+        fault = replicate_fault(value) if name == "replicate" else text_fault(name, value)
+        if fault:
+            faults.append(fault)
+        elif name == "replicate":
+            signature.append(value)  # type: ignore[arg-type] # replicate_fault proved it an int
+        else:
+            signature.append(str(value) if name in PARENT_FIELDS else normalise(value))
+    if faults:
+        raise SignatureError(stage, faults)
+    return tuple(signature)
+
+
+def canonical(stage: str, signature: Signature) -> str:
+    """The text that is hashed."""
+    return f"{stage}|" + "|".join(map(str, signature))
+
+
+def compute_gen_id(stage: str, signature: Signature, scheme: IdScheme = DEFAULT_SCHEME) -> str:
+    """The bare id of a signature. Two signatures may share it: see IdRegistry."""
+    return PREFIX[stage] + scheme.digest(canonical(stage, signature))
+
+
+def _suffix(gen_id: str, bare: str) -> int | None:
+    """0 for the bare id, N for the id with the suffix -N, None for any other name."""
+    if gen_id == bare:
+        return 0
+    tail = gen_id.removeprefix(bare + "-")
+    return int(tail) if tail != gen_id and re.fullmatch("[1-9][0-9]{0,8}", tail) else None
+
+
+def is_right_id(gen_id: str, stage: str, signature: Signature, scheme: IdScheme = DEFAULT_SCHEME) -> bool:
+    """Whether an id is the formula's for this signature, or that with a collision's suffix."""
+    return _suffix(gen_id, compute_gen_id(stage, signature, scheme)) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Collision:
+    """Different signatures that share one bare id; `ids` maps each canonical text to the id it was given."""
+
+    stage: str
+    gen_id: str
+    ids: Mapping[str, str]
+
+
+class IdRegistry:
+    """Hands out the ids of one stage, with the contract's rule for collisions.
+
+    `taken` are names that must not be given to anyone (folders that stay). After `assign`, `collisions` lists every
+    bare id that more than one signature claims.
+    """
+
+    def __init__(self, stage: str, scheme: IdScheme = DEFAULT_SCHEME, taken: Collection[str] = ()) -> None:
+        self.stage = stage
+        self.scheme = scheme
+        self.taken = taken
+        self.collisions: list[Collision] = []
+
+    def assign(self, claims: Mapping[Signature, str | None]) -> dict[Signature, str]:
+        """Map each signature to its id; a claim's value is the name its generation bears today, or None.
+
+        Whoever bears a right id keeps it. Otherwise the bare id goes to the smallest canonical text and the others
+        get -1, -2, ... in the order of their canonical texts.
+        """
+        groups: dict[str, list[Signature]] = {}
+        for signature in claims:
+            groups.setdefault(compute_gen_id(self.stage, signature, self.scheme), []).append(signature)
+        assigned: dict[Signature, str] = {}
+        for bare, members in groups.items():
+            if len(members) == 1 and bare not in self.taken and not claims[members[0]]:
+                assigned[members[0]] = bare
+                continue
+            self._assign_group(bare, members, claims, assigned)
+        return assigned
+
+    def _assign_group(
+        self,
+        bare: str,
+        members: list[Signature],
+        claims: Mapping[Signature, str | None],
+        assigned: dict[Signature, str],
+    ) -> None:
+        members.sort(key=lambda signature: canonical(self.stage, signature))
+        kept: dict[int, Signature] = {}
+        for signature in members:
+            suffix = _suffix(claims[signature] or "", bare)
+            if suffix is not None:
+                kept[suffix] = signature
+        used = set(kept)
+        for suffix, signature in kept.items():
+            assigned[signature] = f"{bare}-{suffix}" if suffix else bare
+        free = 0
+        for signature in members:
+            if signature in assigned:
+                continue
+            while free in used or (f"{bare}-{free}" if free else bare) in self.taken:
+                free += 1
+            used.add(free)
+            assigned[signature] = f"{bare}-{free}" if free else bare
+        if len(members) > 1:
+            ids = {canonical(self.stage, signature): assigned[signature] for signature in members}
+            self.collisions.append(Collision(self.stage, bare, ids))

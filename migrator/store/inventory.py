@@ -1,0 +1,398 @@
+"""The only reader of a data root: the table of generations and everything that mentions them.
+
+Reads and never writes. What cannot be trusted becomes a Problem, never a default and never a skipped record.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from migrator.errors import MigratorError
+from migrator.store import codec
+from migrator.store.ids import DEFAULT_SCHEME, IdScheme, is_absent, normalise
+from migrator.store.layout import (
+    COHORTS,
+    COPIES,
+    DOCUMENTS,
+    DRAFT,
+    GENS,
+    MEMBERSHIP,
+    METADATA,
+    MODELS_TABLE,
+    REPLICATION_TABLE,
+    STAGES,
+    TASKS,
+    gen_path,
+    templates_table,
+    unsafe_id,
+)
+from migrator.store.problems import (
+    GEN_ID_MISMATCH,
+    INVALID_JSON,
+    INVALID_TABLE,
+    MISSING_METADATA,
+    STAGE_MISMATCH,
+    UNKNOWN_MEMBER,
+    UNSAFE_PATH,
+    Problem,
+)
+from migrator.store.records import Gen, Key
+from migrator.store.references import is_selection, stage_of_row
+from migrator.store.table import InvalidTable, Table, decode
+
+MAX_TABLE_BYTES = 256 << 20
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: a FIFO in a file's place must not hang
+
+
+class Unreadable(Exception):
+    """A file that is there and cannot be read as one; the text says why."""
+
+
+def read_bytes(path: str, limit: int, *, follow: bool = False) -> bytes | None:
+    """The bytes of a regular file, None where there is none. Raises Unreadable."""
+    try:
+        fd = os.open(path, _FLAGS if follow else _FLAGS | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise Unreadable("is not a regular file") from None
+        raise Unreadable(f"cannot be read: {error.strerror}") from None
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable("is not a regular file")
+        if status.st_size > limit:
+            raise Unreadable(f"has {status.st_size:,} bytes, more than the {limit:,} that are read")
+        data = os.read(fd, status.st_size + 1)
+        while len(data) < status.st_size:
+            more = os.read(fd, status.st_size - len(data))
+            if not more:
+                break
+            data += more
+        return data
+    except OSError as error:
+        raise Unreadable(f"cannot be read: {error.strerror}") from None
+    finally:
+        os.close(fd)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """A data root in memory. Frozen: a step's changes make a new one (see changes.fold).
+
+    `gens` holds every generation whose record could be read, by (stage, gen_id). `unread` are the directories whose
+    record could not: they exist as parents and block the run. `blocked` are those that some problem already stops.
+    """
+
+    root: Path
+    gens: Mapping[Key, Gen]
+    unread: frozenset[Key] = frozenset()
+    blocked: frozenset[Key] = frozenset()
+    tables: Mapping[str, Table] = field(default_factory=dict)  # membership.csv and 2_tasks/*.csv, by path
+    selections: Mapping[str, str] = field(default_factory=dict)  # 2_tasks/selected_*.txt, by path
+    copies: tuple[str, ...] = ()  # file names in selected_essays
+    generators: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # stage -> template -> generator
+    templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # stage -> ids as listed
+    models: tuple[str, ...] = ()  # ids of llm_models.csv as listed
+    replication: Mapping[str, int] = field(default_factory=dict)  # stage -> replicates, where that is a number
+    scheme: IdScheme = DEFAULT_SCHEME
+    problems: tuple[Problem, ...] = ()
+
+    @classmethod
+    def read(cls, root: Path, scheme: IdScheme = DEFAULT_SCHEME) -> Inventory:
+        """Read a data root. Raises MigratorError where it has no gens/; everything else that is wrong is a Problem."""
+        return _Reader(Path(root)).inventory(scheme)
+
+    def generations(self, stage: str | None = None) -> Iterator[Gen]:
+        """Generations that nothing blocks, stages in order, sorted by id."""
+        by_stage = self._by_stage
+        for name in STAGES if stage is None else (stage,):
+            yield from (gen for gen in by_stage[name] if gen.key not in self.blocked)
+
+    @property
+    def _by_stage(self) -> dict[str, list[Gen]]:
+        cached: dict[str, list[Gen]] | None = self.__dict__.get("_sorted")
+        if cached is None:
+            cached = {stage: [] for stage in STAGES}
+            for key in sorted(self.gens):
+                cached[key[0]].append(self.gens[key])
+            self.__dict__["_sorted"] = cached  # a view of frozen data, made once
+        return cached
+
+    def get(self, stage: str, gen_id: str) -> Gen | None:
+        """One generation, or None."""
+        return self.gens.get((stage, gen_id))
+
+    def exists(self, key: Key | None) -> bool:
+        """Whether there is such a directory, readable or not."""
+        return key in self.gens or key in self.unread
+
+    def parent(self, gen: Gen) -> Gen | None:
+        """The parent's record, or None."""
+        key = gen.parent_key
+        return self.gens.get(key) if key else None
+
+    def ids(self, stage: str) -> list[str]:
+        """Names of all directories of a stage, sorted."""
+        return sorted(gen_id for s, gen_id in (*self.gens, *self.unread) if s == stage)
+
+    def generator(self, gen: Gen) -> str:
+        """How it was made: its template's generator, else its mode, else `llm`."""
+        listed = self.generators.get(gen.stage, {}).get(normalise(gen.template))
+        if listed is not None:
+            return listed
+        mode = gen.metadata.get("mode")
+        return "llm" if is_absent(mode) else normalise(mode)
+
+    def text(self, gen: Gen, *names: str) -> bytes | None:
+        """The first of the payload files that exists. Read now, through this reader only."""
+        for name in names:
+            if not gen.origin:
+                data = gen.texts.get(name)
+            else:
+                path = self.root / gen_path(gen.stage, gen.origin) / name
+                try:
+                    data = read_bytes(str(path), MAX_TABLE_BYTES, follow=True)
+                except Unreadable as error:
+                    raise MigratorError(f"{gen.path}/{name} {error}", where=path) from None
+            if data is not None:
+                return data
+        return None
+
+    def cohorts(self) -> Iterator[tuple[str, str, Table]]:
+        """(cohort id, path, table) of every membership.csv, in code-point order of the cohorts."""
+        for path in sorted(self.tables):
+            parts = path.split("/")
+            if parts[0] == COHORTS:
+                yield parts[1], path, self.tables[path]
+
+    def member_cells(self, gen: Gen, column: str) -> list[str]:
+        """What the membership rows of a generation say in one column, over all cohorts that have it."""
+        cache: dict[str, dict[Key, list[str]]] = self.__dict__.setdefault("_cells", {})
+        if column not in cache:
+            cells: dict[Key, list[str]] = {}
+            for _, _, table in self.cohorts():
+                for _, record in table.records() if column in table.columns else ():
+                    cells.setdefault((record["stage"].strip(), record["gen_id"].strip()), []).append(record[column])
+            cache[column] = cells
+        return cache[column].get(gen.key, [])
+
+    def with_problems(self, problems: Iterable[Problem]) -> Inventory:
+        """The same, with more findings. A generation keeps the blocking ones of the first that found any."""
+        new = [p for p in problems if not (p.blocking and (p.stage, p.gen_id) in self.blocked)]
+        found = frozenset((p.stage, p.gen_id) for p in new if p.blocking and p.gen_id)
+        return replace(self, problems=(*self.problems, *new), blocked=self.blocked | found)
+
+
+class _Reader:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.problems: list[Problem] = []
+        self.unread: set[Key] = set()
+
+    def inventory(self, scheme: IdScheme) -> Inventory:
+        if not (self.root / GENS).is_dir():
+            raise MigratorError(
+                "not a data root: it has no folder gens/", where=self.root, hint="migrator --data-root DIR status"
+            )
+        tables = dict(self._tables())
+        rows = self._rows(tables)
+        gens = {key: gen for stage in STAGES for key, gen in self._stage(stage, rows)}
+        generators, templates = self._templates()
+        inventory = Inventory(
+            root=self.root,
+            gens=gens,
+            unread=frozenset(self.unread),
+            blocked=frozenset((p.stage, p.gen_id) for p in self.problems if p.blocking and p.gen_id),
+            tables=tables,
+            selections=dict(self._selections()),
+            copies=tuple(name for name in self._names(COPIES) if name.endswith(".txt")),
+            generators=generators,
+            templates=templates,
+            models=tuple(value for value in self._column(MODELS_TABLE, "id") if not is_absent(value)),
+            replication=self._replication(),
+            scheme=scheme,
+        )
+        return replace(inventory, problems=(*self.problems, *_unknown_members(inventory)))
+
+    def _problem(self, kind: str, path: str, message: str, key: Key = ("", "")) -> None:
+        self.problems.append(Problem(kind, *key, path=path, message=message))
+
+    def _names(self, folder: str, *, folders: bool = False) -> list[str]:
+        """Sorted names in a folder; a folder that is a symbolic link is a problem, since a run cannot follow it."""
+        if (self.root / folder).is_symlink():
+            self._problem(UNSAFE_PATH, folder, "is a symbolic link: a run never writes through one")
+            return []
+        try:
+            with os.scandir(self.root / folder) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        names = []
+        for entry in found:
+            if folders and entry.is_symlink() and not entry.name.startswith("."):
+                self._problem(UNSAFE_PATH, f"{folder}/{entry.name}", "is a symbolic link: a run never writes through one")
+            elif not folders or entry.is_dir(follow_symlinks=False):
+                names.append(entry.name)
+        return names
+
+    # -- generations
+
+    def _stage(self, stage: str, rows: Mapping[Key, Mapping[str, str]]) -> Iterator[tuple[Key, Gen]]:
+        if (self.root / GENS).is_symlink():
+            if stage == DRAFT:
+                self._problem(UNSAFE_PATH, GENS, "is a symbolic link: a run never writes through one")
+            return
+        for gen_id in self._names(f"{GENS}/{stage}", folders=True):
+            if gen_id.startswith("."):
+                continue
+            key = (stage, gen_id)
+            reason = unsafe_id(gen_id)
+            if reason:
+                self.unread.add(key)
+                self._problem(UNSAFE_PATH, gen_path(*key), f"the name {reason}", key)
+                continue
+            documents = self._documents(key)
+            if documents is None:
+                self.unread.add(key)
+                continue
+            gen = Gen(stage, gen_id, gen_id, documents, rows.get(key, {}))
+            self._identity(gen)
+            yield key, gen
+
+    def _documents(self, key: Key) -> dict[str, dict[str, Any]] | None:
+        folder, documents, sound = gen_path(*key), {}, True
+        for name in DOCUMENTS:
+            path = f"{folder}/{name}"
+            try:
+                data = read_bytes(f"{self.root}/{path}", codec.MAX_BYTES)
+                if data is not None:
+                    documents[name] = codec.loads(data)
+                elif name == METADATA:
+                    self._problem(MISSING_METADATA, path, "the generation has no metadata.json", key)
+                    sound = False
+            except (Unreadable, codec.InvalidJson) as error:
+                self._problem(INVALID_JSON, path, f"{name} {error}", key)
+                sound = False
+        return documents if sound else None
+
+    def _identity(self, gen: Gen) -> None:
+        path = f"{gen.path}/{METADATA}"
+        gen_id, stage = gen.metadata.get("gen_id"), gen.metadata.get("stage")
+        if not is_absent(gen_id) and gen_id != gen.gen_id:
+            self._problem(GEN_ID_MISMATCH, path, f"gen_id is {gen_id!r}, the folder is {gen.gen_id!r}", gen.key)
+            reason = unsafe_id(gen_id) if isinstance(gen_id, str) else None
+            if reason:
+                self._problem(UNSAFE_PATH, path, f"gen_id {gen_id!r} {reason}", gen.key)
+        if not is_absent(stage) and stage != gen.stage:
+            self._problem(STAGE_MISMATCH, path, f"stage is {stage!r}, the folder is {gen.stage!r}", gen.key)
+        parent = gen.parent if gen.parent_key else None
+        reason = unsafe_id(parent) if parent else None
+        if reason:
+            self._problem(UNSAFE_PATH, path, f"the parent {parent!r} {reason}", gen.key)
+
+    # -- tables
+
+    def _read_table(self, path: str, *, follow: bool = False) -> bytes | None:
+        try:
+            return read_bytes(f"{self.root}/{path}", MAX_TABLE_BYTES, follow=follow)
+        except Unreadable as error:
+            self._problem(INVALID_TABLE, path, str(error))
+            return None
+
+    def _table(self, path: str, needed: tuple[str, ...] = (), *, follow: bool = False) -> Table | None:
+        data = self._read_table(path, follow=follow)
+        if data is None:
+            return None
+        try:
+            table = Table.parse(data)
+        except InvalidTable as error:
+            self._problem(INVALID_TABLE, path, str(error))
+            return None
+        lacking = [name for name in needed if name not in table.columns]
+        if lacking:
+            self._problem(INVALID_TABLE, path, f"the header lacks the column {', '.join(lacking)}")
+            return None
+        return table
+
+    def _tables(self) -> Iterator[tuple[str, Table]]:
+        for cohort in self._names(COHORTS, folders=True):
+            path = f"{COHORTS}/{cohort}/{MEMBERSHIP}"
+            table = self._table(path, ("stage", "gen_id"))
+            if table:
+                yield path, table
+        for name in self._names(TASKS):
+            if name.endswith(".csv"):
+                table = self._table(f"{TASKS}/{name}")
+                if table:
+                    yield f"{TASKS}/{name}", table
+
+    def _selections(self) -> Iterator[tuple[str, str]]:
+        for name in self._names(TASKS) if not (self.root / TASKS).is_symlink() else ():
+            path = f"{TASKS}/{name}"
+            if is_selection(path):
+                data = self._read_table(path)
+                if data is not None:
+                    try:
+                        yield path, decode(data)
+                    except InvalidTable as error:
+                        self._problem(INVALID_TABLE, path, str(error))
+
+    def _rows(self, tables: Mapping[str, Table]) -> dict[Key, dict[str, str]]:
+        """Per generation the first present cell of each column, over the tables that have more than two columns."""
+        rows: dict[Key, dict[str, str]] = {}
+        for path in sorted(tables):
+            table = tables[path]
+            if not path.startswith(COHORTS) or not set(table.columns) - {"stage", "gen_id"}:
+                continue
+            for _, record in table.records():
+                row = rows.setdefault((record["stage"].strip(), record["gen_id"].strip()), {})
+                for column, value in record.items():
+                    if column not in row and not is_absent(value):
+                        row[column] = value
+        return rows
+
+    def _column(self, path: str, name: str) -> list[str]:
+        table = self._table(path, (name,), follow=True)
+        return [record[name] for _, record in table.records()] if table else []
+
+    def _templates(self) -> tuple[dict[str, dict[str, str]], dict[str, tuple[str, ...]]]:
+        generators: dict[str, dict[str, str]] = {}
+        listed: dict[str, tuple[str, ...]] = {}
+        for stage in STAGES:
+            table = self._table(templates_table(stage), ("template_id",), follow=True)
+            if not table:
+                continue
+            records = [record for _, record in table.records() if not is_absent(record["template_id"])]
+            listed[stage] = tuple(record["template_id"].strip() for record in records)
+            if "generator" in table.columns:
+                generators[stage] = {
+                    normalise(record["template_id"]): normalise(record["generator"]) or "llm" for record in records
+                }
+        return generators, listed
+
+    def _replication(self) -> dict[str, int]:
+        table = self._table(REPLICATION_TABLE, ("stage", "replicates"), follow=True)
+        numbers = {}
+        for _, record in table.records() if table else ():
+            text = record["replicates"].strip()
+            if text.isascii() and text.isdigit() and len(text) < 10:
+                numbers[record["stage"].strip()] = int(text)
+        return numbers
+
+
+def _unknown_members(inventory: Inventory) -> Iterator[Problem]:
+    for _, path, table in inventory.cohorts():
+        for line, record in table.records():
+            gen_id = record["gen_id"].strip()
+            stage = stage_of_row(path, record, {})
+            if stage is None or not inventory.exists((stage, gen_id)):
+                what = f"line {line} names {record['stage'].strip()} {gen_id!r}, which is not in the store"
+                yield Problem(UNKNOWN_MEMBER, stage or "", gen_id, path, what)

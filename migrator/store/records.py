@@ -1,0 +1,187 @@
+"""One generation as the steps see it: a frozen view of what was read, with the contract's reading order.
+
+Pure: opens no file. Which keys meant what in which era is written here and nowhere else (contract, section 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from migrator.store.ids import PARENT_FIELDS, Fault, Signature, compute_signature, is_absent, text_fault
+from migrator.store.layout import (
+    DOCUMENTS,
+    DRAFT,
+    ESSAY,
+    EVALUATION,
+    METADATA,
+    PARENT_STAGE,
+    PARSED_METADATA,
+    RAW_METADATA,
+    gen_path,
+)
+
+Key = tuple[str, str]  # (stage, gen_id)
+NOTHING: Mapping[str, Any] = {}
+
+PARENT_KEYS = {ESSAY: ("parent_gen_id", "draft_gen_id"), EVALUATION: ("parent_gen_id", "essay_gen_id")}
+MODEL_STAGES = (DRAFT, EVALUATION)  # an essay's model is no part of its task
+SIGNATURE_SOURCES = {
+    # signature field -> (canonical key of metadata.json, property of Gen)
+    DRAFT: {
+        "combo_id": ("combo_id", "combo"),
+        "draft_template_id": ("template_id", "template"),
+        "generation_model_id": ("llm_model_id", "model"),
+    },
+    ESSAY: {"draft_gen_id": ("parent_gen_id", "parent_value"), "essay_template_id": ("template_id", "template")},
+    EVALUATION: {
+        "essay_gen_id": ("parent_gen_id", "parent_value"),
+        "eval_template_id": ("template_id", "template"),
+        "eval_model_id": ("llm_model_id", "model"),
+    },
+}
+
+
+def first_present(*values: object) -> Any:
+    """The first value that is not absent, or None."""
+    for value in values:
+        if not is_absent(value):
+            return value
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Gen:
+    """A generation. `origin` is the name it bore when the run began, empty for one that the run makes.
+
+    `documents` holds the JSON files that exist, as read; `row` the generation's first present cell per column of the
+    membership tables. Neither is ever modified.
+    """
+
+    stage: str
+    gen_id: str
+    origin: str
+    documents: Mapping[str, dict[str, Any]]
+    row: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, bytes] = field(default_factory=dict)  # payload of a generation that the run makes
+
+    @property
+    def key(self) -> Key:
+        """(stage, gen_id)."""
+        return (self.stage, self.gen_id)
+
+    @property
+    def path(self) -> str:
+        """The folder, relative to the data root."""
+        return gen_path(self.stage, self.gen_id)
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """metadata.json as read."""
+        return self.documents.get(METADATA, NOTHING)
+
+    @property
+    def template(self) -> Any:
+        """The template's id as read, or None."""
+        return first_present(self.metadata.get("template_id"), self.metadata.get(f"{self.stage}_template"))
+
+    @property
+    def model(self) -> Any:
+        """The model's id as read, or None."""
+        metadata, row = self.metadata, self.row
+        legacy = metadata.get("legacy_fields")
+        return first_present(
+            metadata.get("llm_model_id"),
+            metadata.get("model_id"),
+            legacy.get("model_id") if isinstance(legacy, dict) else None,
+            row.get("llm_model_id"),
+            row.get("evaluation_model" if self.stage == EVALUATION else "generation_model"),
+        )
+
+    @property
+    def combo(self) -> Any:
+        """The combination's id as read, or None."""
+        return first_present(self.metadata.get("combo_id"), self.row.get("combo_id"))
+
+    @property
+    def parent_value(self) -> Any:
+        """The parent's id as read, or None."""
+        return first_present(*(self.metadata.get(key) for key in PARENT_KEYS.get(self.stage, ())))
+
+    @property
+    def parent(self) -> str | None:
+        """The parent's id as text, or None where there is none or it is neither text nor an integer."""
+        value = self.parent_value
+        return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+    @property
+    def parent_key(self) -> Key | None:
+        """(stage, gen_id) of the parent, or None."""
+        parent = self.parent
+        return None if parent is None or self.stage not in PARENT_STAGE else (PARENT_STAGE[self.stage], parent)
+
+    @property
+    def replicate(self) -> Any:
+        """The replicate as it stands in metadata.json."""
+        return self.metadata.get("replicate")
+
+    @property
+    def origin_cohort(self) -> Any:
+        """The cohort that first asked for it, as read, or None."""
+        return first_present(self.metadata.get("origin_cohort_id"), self.metadata.get("cohort_id"))
+
+    @property
+    def lost_draft_template(self) -> Any:
+        """For an essay: the template of its draft as the essay remembers it, or None."""
+        return first_present(self.metadata.get("draft_template"), self.metadata.get("draft_template_id"))
+
+    def replicate_wishes(self) -> Iterator[Any]:
+        """Every value on the replicate line, in reading order, absent ones too."""
+        for name in (METADATA, RAW_METADATA, PARSED_METADATA):
+            yield self.documents.get(name, NOTHING).get("replicate")
+        yield self.row.get("replicate")
+
+    def signature_fields(self) -> dict[str, Any]:
+        """Field -> value as read, without the replicate."""
+        return {name: getattr(self, source) for name, (_, source) in SIGNATURE_SOURCES[self.stage].items()}
+
+    def faults(self) -> list[Fault]:
+        """What is wrong with the fields of the signature, apart from the replicate.
+
+        The parent's name as stored may be anything: its new id will stand in the signature.
+        """
+        found = (text_fault(name, value) for name, value in self.signature_fields().items())
+        named = {name for name in PARENT_FIELDS if self.parent is not None and not is_absent(self.parent)}
+        return [fault for fault in found if fault and fault.field not in named]
+
+    def missing_canonical(self) -> dict[str, Any]:
+        """What metadata.json lacks to be enough alone: canonical key -> value as read elsewhere."""
+        return {
+            key: getattr(self, source)
+            for key, source in SIGNATURE_SOURCES[self.stage].values()
+            if is_absent(self.metadata.get(key))
+        }
+
+    def signature(self, **overrides: object) -> Signature:
+        """The signature from what was read; `overrides` replace fields. Raises SignatureError."""
+        return compute_signature(self.stage, **{**self.signature_fields(), "replicate": self.replicate, **overrides})
+
+
+def documents_of(gen: Gen) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file name, document) of the JSON files that exist, in the contract's order."""
+    for name in DOCUMENTS:
+        if name in gen.documents:
+            yield name, gen.documents[name]
+
+
+def values_of(node: object, key: str) -> Iterator[Any]:
+    """Every value that stands under a key, at any depth."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name == key:
+                yield value
+            yield from values_of(value, key)
+    elif isinstance(node, list):
+        for value in node:
+            yield from values_of(value, key)

@@ -1,0 +1,129 @@
+"""Every place that mentions an id, declared once (contract, section 3, 0003). Pure: opens no file.
+
+`Names` says what each stage's generations are called from now on: stage -> old id -> new id. All names change at once,
+so chains and cycles of renames need no care.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from migrator.store.layout import COPIES, DRAFT, ESSAY, EVALUATION, PARENT_STAGE, STAGES, TASKS
+from migrator.store.table import lines
+
+Names = Mapping[str, Mapping[str, str]]
+
+STAGE_KEYS = {"draft_gen_id": DRAFT, "essay_gen_id": ESSAY, "evaluation_gen_id": EVALUATION}
+OWN_KEY, PARENT_KEY = "gen_id", "parent_gen_id"
+TASK_KEYS = frozenset({"task_id", "evaluation_task_id"})  # <essay id>__<what was asked of it>
+_PATH = re.compile(rf"(?:(?<=/)|\A)gens/({'|'.join(STAGES)})/([^/]+)(?=/|\Z)")
+_NOBODY: Mapping[str, str] = {}
+
+
+def follow_document(node: Any, stage: str, names: Names) -> Any:
+    """The JSON value with every mention followed; the very same object where nothing changes.
+
+    `stage` is that of the generation whose file it is.
+    """
+    if isinstance(node, dict):
+        return _follow_object(node, stage, names)
+    if isinstance(node, list):
+        followed = [follow_document(value, stage, names) for value in node]
+        return followed if any(a is not b for a, b in zip(followed, node, strict=True)) else node
+    if isinstance(node, str) and "gens/" in node:
+        return _follow_paths(node, names)
+    return node
+
+
+def _follow_object(node: dict[str, Any], stage: str, names: Names) -> dict[str, Any]:
+    result = node
+    named = node.get("stage")
+    sibling = named if isinstance(named, str) and named in STAGES else stage
+    for key, value in node.items():
+        followed = _follow_key(key, value, sibling, names)
+        if followed is value:
+            followed = follow_document(value, stage, names)
+        if followed is not value:
+            if result is node:
+                result = dict(node)
+            result[key] = followed
+    return result
+
+
+def _follow_key(key: str, value: Any, sibling: str, names: Names) -> Any:
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        return value
+    if key == OWN_KEY:
+        stage: str | None = sibling
+    elif key == PARENT_KEY:
+        stage = PARENT_STAGE.get(sibling)
+    elif key in TASK_KEYS:
+        return _follow_task(value, names) if isinstance(value, str) else value
+    else:
+        stage = STAGE_KEYS.get(key)
+    return names.get(stage, _NOBODY).get(str(value), value) if stage else value
+
+
+def _follow_task(value: str, names: Names) -> str:
+    essays = names.get(ESSAY, _NOBODY)
+    cut = value.rfind("__")
+    while cut > 0:  # an id may itself contain two underscores: the longest one that is known
+        if value[:cut] in essays:
+            return essays[value[:cut]] + value[cut:]
+        cut = value.rfind("__", 0, cut + 1)
+    return value
+
+
+def _follow_paths(text: str, names: Names) -> str:
+    def new_path(match: re.Match[str]) -> str:
+        stage, old = match.groups()
+        return f"gens/{stage}/{names.get(stage, _NOBODY).get(old, old)}"
+
+    followed = _PATH.sub(new_path, text)
+    return text if followed == text else followed
+
+
+def is_selection(path: str) -> bool:
+    """Whether a file is a list of selected generations, one id a line."""
+    folder, _, name = path.rpartition("/")
+    return folder == TASKS and name.startswith("selected_") and name.endswith(".txt")
+
+
+def follow_selection(text: str, names: Names) -> str:
+    """A list of ids with each line that is an essay's or a draft's id replaced by the bare new id."""
+    result = []
+    for number, (line, end) in enumerate(lines(text)):
+        mark = "\ufeff" if number == 0 and line.startswith("\ufeff") else ""
+        old = line.removeprefix(mark).strip()
+        new = names.get(ESSAY, _NOBODY).get(old) or names.get(DRAFT, _NOBODY).get(old)
+        result.append(f"{mark}{new}{end}" if new else line + end)
+    return "".join(result)
+
+
+def follow_copy(name: str, names: Names) -> str:
+    """The new file name of a copy kept by hand as selected_essays/<essay id>.txt."""
+    stem = name.removesuffix(".txt")
+    return names.get(ESSAY, _NOBODY).get(stem, stem) + ".txt" if stem != name else name
+
+
+def copy_path(name: str) -> str:
+    """Path of a copy kept by hand."""
+    return f"{COPIES}/{name}"
+
+
+def stage_of_row(path: str, record: Mapping[str, str], names_of: Mapping[str, Any]) -> str | None:
+    """The stage that a row of a membership or task table speaks of, or None.
+
+    `names_of` maps each stage to a container of its ids.
+    """
+    if "stage" in record:
+        stage = record["stage"].strip()
+        return stage if stage in STAGES else None
+    prefix = path.rpartition("/")[2].partition("_")[0]
+    if prefix in STAGES:
+        return prefix
+    gen_id = record.get(OWN_KEY, "").strip()
+    stages = [stage for stage in STAGES if gen_id in names_of[stage]]
+    return stages[0] if len(stages) == 1 else None

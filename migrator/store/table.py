@@ -1,0 +1,170 @@
+"""CSV tables whose untouched cells keep their very bytes. Pure: opens no file.
+
+The csv module reads a table well and writes another one (quotes, line ends, BOM); here a row is its raw cells plus its
+line end, and only cells that get a new value are written anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+_BOM = "\ufeff"
+_QUOTED = re.compile(r'"[^"]*(?:""[^"]*)*"[^,\r\n]*')
+_PLAIN = re.compile(r"[^,\r\n]*")
+_LINE_END = re.compile(r"\r\n|\n|\r")
+
+
+class InvalidTable(ValueError):
+    """A table that cannot be trusted; the text says why, with the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record: its raw cells, its line end, and the number of its first line. A blank line has no cells."""
+
+    cells: tuple[str, ...]
+    end: str
+    line: int
+
+
+def cell_value(raw: str) -> str:
+    """What a raw cell says, as the csv module would read it."""
+    if not raw.startswith('"'):
+        return raw
+    close = _QUOTED.match(raw)
+    assert close is not None  # parse() admits no open quote
+    body, quote, tail = raw[1:].rpartition('"')
+    return body.replace('""', '"') + tail if quote else raw
+
+
+def cell_with(raw: str, value: str) -> str:
+    """A raw cell that says `value`, with the quotes and the outer blanks that it had."""
+    quoted = raw.startswith('"')
+    old = cell_value(raw)
+    stripped = old.strip()
+    left, right = ("", "") if not stripped else old.split(stripped, 1)
+    text = left + value + right
+    if quoted or any(sign in text for sign in '",\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def decode(data: bytes) -> str:
+    """The text of a table or list. Raises InvalidTable where it is not UTF-8 or holds a NUL."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InvalidTable(f"line {line} is not UTF-8") from None
+    if "\0" in text:
+        raise InvalidTable(f"line {text.count(chr(10), 0, text.index(chr(0))) + 1} contains a NUL")
+    return text
+
+
+def lines(text: str) -> list[tuple[str, str]]:
+    """A text as (line, line end); only \\n, \\r\\n and \\r end a line."""
+    result, start = [], 0
+    for match in _LINE_END.finditer(text):
+        result.append((text[start : match.start()], match.group()))
+        start = match.end()
+    if start < len(text):
+        result.append((text[start:], ""))
+    return result
+
+
+def _records(text: str) -> Iterator[Row]:
+    if '"' not in text:
+        for number, (line, end) in enumerate(lines(text), 1):
+            yield Row(tuple(line.split(",")) if line.strip() else (), end, number)
+        return
+    position, line = 0, 1
+    while position < len(text):
+        cells, start, first = [], position, line
+        while True:
+            quoted = text.startswith('"', position)
+            match = (_QUOTED if quoted else _PLAIN).match(text, position)
+            if match is None:
+                raise InvalidTable(f"line {line}: a quote is never closed")
+            cells.append(match.group())
+            line += len(_LINE_END.findall(match.group())) if quoted else 0
+            position = match.end()
+            if not text.startswith(",", position):
+                break
+            position += 1
+        end = _LINE_END.match(text, position)
+        blank = not text[start:position].strip()
+        position = end.end() if end else position
+        yield Row(() if blank else tuple(cells), end.group() if end else "", first)
+        line += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A CSV file: `columns` are the header's names, stripped; `rows` the records below it, blank lines too."""
+
+    bom: str
+    head: tuple[Row, ...]
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @classmethod
+    def parse(cls, data: bytes) -> Table:
+        """Raises InvalidTable: not UTF-8, NUL, open quote, repeated header, a row of another width."""
+        text = decode(data)
+        bom = _BOM if text.startswith(_BOM) else ""
+        head: list[Row] = []
+        rows: list[Row] = []
+        columns: tuple[str, ...] = ()
+        for row in _records(text[len(bom) :]):
+            if columns:
+                if row.cells and len(row.cells) != len(columns):
+                    raise InvalidTable(f"line {row.line} has {len(row.cells)} cells, the header has {len(columns)}")
+                rows.append(row)
+                continue
+            head.append(row)
+            if row.cells:
+                columns = tuple(cell_value(cell).strip() for cell in row.cells)
+                twice = [name for name in columns if name and columns.count(name) > 1]
+                if twice:
+                    raise InvalidTable(f"line {row.line}: the column {twice[0]!r} stands twice in the header")
+        return cls(bom, tuple(head), columns, tuple(rows))
+
+    def render(self) -> bytes:
+        """The bytes of the file."""
+        parts = [self.bom]
+        for row in (*self.head, *self.rows):
+            parts.append(",".join(row.cells) + row.end)
+        return "".join(parts).encode()
+
+    def column(self, name: str) -> int | None:
+        """Index of a column, or None."""
+        return self.columns.index(name) if name in self.columns else None
+
+    def records(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """(line, column -> value) of every row that is not blank."""
+        for row in self.rows:
+            if row.cells:
+                yield row.line, dict(zip(self.columns, map(cell_value, row.cells), strict=True))
+
+    def edited(
+        self, cells: Mapping[tuple[int, int], str], inserts: Mapping[int, Sequence[Mapping[str, str]]]
+    ) -> Table:
+        """The table with new values at (row index, column index) and new records before row indexes.
+
+        New records have the line end of the row that they stand before, and a blank in each column they do not name.
+        """
+        if not cells and not inserts:
+            return self
+        changed: dict[int, list[str]] = {}
+        for (index, column), value in cells.items():
+            raw = changed.setdefault(index, list(self.rows[index].cells))
+            raw[column] = cell_with(raw[column], value)
+        rows: list[Row] = []
+        for index, row in enumerate(self.rows):
+            for record in inserts.get(index, ()):
+                end = row.end or self.head[-1].end or "\n"
+                rows.append(Row(tuple(cell_with("", record.get(c, "")) for c in self.columns), end, row.line))
+            rows.append(Row(tuple(changed[index]), row.end, row.line) if index in changed else row)
+        return Table(self.bom, self.head, self.columns, tuple(rows))
