@@ -797,7 +797,8 @@ class _Run:
     def warn_dropped_models(self) -> None:
         for gen in self.known():
             dropped = [value for document in gen.docs.values() for value in model_ids(document)]
-            if any(normal(value) != normal(self.final_model(gen)) for value in dropped if not absent(value)):
+            kept = self.final_model(gen)
+            if any(kept is None or normal(value) != normal(kept) for value in dropped if not absent(value)):
                 self.problems.add(("model-id-dropped", gen.stage, gen.old))
 
     # writing

@@ -147,8 +147,8 @@ def no_verdict(legacy: Legacy) -> None:
 def id_in_prose(legacy: Legacy) -> None:
     """A model wrote an id into its text: payload, which no migration may edit."""
     for evaluation in legacy.of("evaluation", "cohort-main")[2::24]:
-        said = f"Compared with essay {evaluation.parent}, this adds little.\n"
-        evaluation.files["raw.txt"] = f"{said}\n{evaluation.files['raw.txt']}"
+        said = f"Compared with essay {evaluation.parent}, this adds little.\n\n"
+        evaluation.files["raw.txt"] = said + str(evaluation.files["raw.txt"])
 
 
 def things_left_behind(legacy: Legacy) -> None:

@@ -1,0 +1,89 @@
+"""Write the finished tree beside the live one, once, as the plan says. Never touches the live tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrator.engine import files, ledger, tree
+from migrator.engine.ledger import Applied
+from migrator.engine.snapshots import Manifest, manifest_of
+from migrator.engine.tokens import Hit, Tokens
+from migrator.engine.tree import Placed
+from migrator.plan import Plan
+from migrator.store import mappings
+from migrator.store.layout import LEDGER, is_derived, is_own, run_mappings
+from migrator.store.mappings import ISSUES, MAPPING, SYNTHETIC
+from migrator.store.problems import LEFTOVER_REFERENCE, Problem, ordered
+
+LEFTOVERS_PER_FILE = 100
+
+
+@dataclass(frozen=True)
+class Build:
+    """A tree that is written but not yet proven. `expected` maps each file of it to its digest."""
+
+    root: Path
+    before: Manifest
+    placed: Sequence[Placed]
+    expected: dict[str, str]
+    problems: tuple[Problem, ...]
+
+
+def run(
+    plan: Plan, root: Path, *, jobs: int | None = None, progress: Callable[[int, int], None] | None = None
+) -> Build:
+    """Copy the live tree to `root`, as the recipe says; old ids that are left somewhere become problems."""
+    source = plan.before.root
+    old_names = plan.old_names
+    built = tree.build(
+        plan.entries,
+        source,
+        root,
+        plan.recipe,
+        tokens=Tokens(old_names) if old_names else None,
+        jobs=jobs,
+        progress=progress,
+    )
+    expected = {placed.target: placed.after for placed in built.placed if placed.after}
+    expected |= {path: tree.hash_bytes(data) for path, data in plan.recipe.additions.items()}
+    before = manifest_of(plan.entries, {placed.source: placed.before for placed in built.placed})
+    problems = ordered([*plan.problems, *leftovers(built.hits)])
+    return Build(root, before, built.placed, expected, tuple(problems))
+
+
+def leftovers(hits: Iterable[Hit]) -> list[Problem]:
+    """A warning for each place that mentions an old id: with its line, at most 100 a file; a derived table is one."""
+    by_file: dict[str, list[Hit]] = {}
+    for hit in hits:
+        if not is_own(hit.path):
+            by_file.setdefault(hit.path, []).append(hit)
+    problems = []
+    for path, found in by_file.items():
+        if is_derived(path):
+            text = f"mentions old ids {len(found)} times; it is not rewritten"
+            problems.append(Problem(LEFTOVER_REFERENCE, path=path, message=text))
+            continue
+        for hit in found[:LEFTOVERS_PER_FILE]:
+            problems.append(
+                Problem(LEFTOVER_REFERENCE, path=path, message=f"line {hit.line} mentions the old id {hit.token}")
+            )
+    return problems
+
+
+def record(build: Build, plan: Plan, run_id: str, applied: Sequence[Applied]) -> Build:
+    """Write ledger and mappings into the new tree, so that data and record become visible in one act."""
+    folder = run_mappings(run_id)
+    own = {
+        LEDGER: ledger.render([*plan.ledger, *applied]),
+        f"{folder}/{MAPPING}": mappings.render_mapping(plan.mapping),
+        f"{folder}/{SYNTHETIC}": mappings.render_synthetic(plan.synthetic),
+        f"{folder}/{ISSUES}": mappings.render_issues(build.problems),
+    }
+    if (build.root / LEDGER).exists():
+        files.remove_file(build.root / LEDGER)
+    tree.add(build.root, own)
+    tree.finish_folder(plan.before.root, build.root, plan.entries[0], "")
+    expected = build.expected | {path: tree.hash_bytes(data) for path, data in own.items()}
+    return Build(build.root, build.before, build.placed, expected, build.problems)

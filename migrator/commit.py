@@ -1,0 +1,82 @@
+"""The one moment: the finished tree takes the live one's place, or nothing happens at all.
+
+Order of acts (each before the next): everything durable, live tree as it was read, exchange, names durable, old tree
+as it was read. A late writer, found by the last look, gets its tree back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from migrator.engine import exchange, files, tree
+from migrator.engine.exchange import Place
+from migrator.engine.tree import Entry
+from migrator.errors import CareNeeded, TryAgain
+
+_SHOWN = 10
+
+
+def run(
+    place: Place,
+    new: Path,
+    live: Sequence[Entry],
+    finished: Sequence[Entry],
+    *,
+    link: str = "",
+    after: Callable[[], None] | None = None,
+) -> Path:
+    """Switch the root to `new` and return where the displaced tree lies.
+
+    `live` and `finished` are the listings of both trees as they were proven; `after` runs when the switch has
+    happened, and its failure undoes the switch. Raises TryAgain where somebody wrote meanwhile, CareNeeded where
+    somebody wrote into both trees.
+    """
+    files.sync_file_system(new)
+    _unchanged(place.real, live)
+    old_link = place.root.readlink() if place.linked else None
+    displaced = exchange.switch(place, new, link)
+    try:
+        exchange.sync_switch(place, displaced)
+        late = tree.differences(live, tree.walk(displaced))
+        if late:
+            _late_writer(place, displaced, finished, late)
+        if after:
+            after()
+    except CareNeeded:
+        raise
+    except BaseException:
+        exchange.switch(place, displaced, str(old_link) if old_link else "")
+        raise
+    return displaced
+
+
+def _unchanged(root: Path, entries: Sequence[Entry]) -> None:
+    changed = tree.differences(entries, tree.walk(root))
+    if changed:
+        raise TryAgain(
+            f"somebody changed the data root during the run: {_list(changed)}",
+            where=root,
+            hint="stop the pipeline (or let it take the lock), then repeat the command",
+        )
+
+
+def _late_writer(place: Place, displaced: Path, finished: Sequence[Entry], late: list[str]) -> None:
+    """Raise TryAgain, so that the switch is undone, or CareNeeded where the new tree was written to as well."""
+    also = tree.differences(finished, tree.walk(place.real))
+    if also:
+        raise CareNeeded(
+            f"both trees were written to during the exchange: {_list(late)} in the old one, {_list(also)} in the new one",
+            where=f"old: {displaced}, new: {place.real}",
+            hint=f"stop all writers; compare {displaced} with {place.real}",
+        )
+    raise TryAgain(
+        f"somebody wrote into the old tree during the exchange: {_list(late)}; it is back in its place",
+        where=place.root,
+        hint="stop the pipeline (or let it take the lock), then repeat the command",
+    )
+
+
+def _list(paths: list[str]) -> str:
+    more = len(paths) - _SHOWN
+    return ", ".join(path or "." for path in paths[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,176 @@
+"""Where a data root lies, and how a finished tree takes its place in one act.
+
+A plain folder is exchanged with renameat2; a symbolic link is replaced by another. There is no third way: where
+neither can be done the run refuses before any work and says how to turn the root into a link.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrator.engine import files
+from migrator.errors import CareNeeded, MigratorError, UsageError
+
+STATE_SUFFIX = ".migrator"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A data root as named: `root` (absolute, its last component not followed) and `state`, our folder beside it.
+
+    `real` is the tree itself: `root`, or what the link points to now.
+    """
+
+    root: Path
+    state: Path
+
+    @classmethod
+    def at(cls, path: str | Path) -> Place:
+        """The place of a data root. Raises UsageError where there is none."""
+        absolute = Path(os.path.abspath(path))
+        parent = Path(os.path.realpath(absolute.parent))
+        root = parent / absolute.name
+        if not absolute.name:
+            raise UsageError("the root of the file system cannot be a data root", where=absolute)
+        return cls(root, parent / f".{absolute.name}{STATE_SUFFIX}")
+
+    @property
+    def linked(self) -> bool:
+        """Whether the root is a symbolic link."""
+        return self.root.is_symlink()
+
+    @property
+    def real(self) -> Path:
+        """The folder that holds the tree now."""
+        return Path(os.path.realpath(self.root)) if self.linked else self.root
+
+    def require(self) -> None:
+        """Raise UsageError where there is no folder at the root."""
+        if not self.real.is_dir():
+            raise UsageError("there is no such data root", where=self.root, hint="migrator --data-root DIR status")
+
+    def require_same_file_system(self, folder: Path) -> None:
+        """Raise UsageError where `folder` (or what will hold it) is on another file system than the tree."""
+        existing = folder
+        while not existing.exists():
+            existing = existing.parent
+        if os.stat(existing).st_dev != os.stat(self.real).st_dev:
+            raise UsageError(
+                "the backups are on another file system than the data root: trees could not be exchanged",
+                where=folder,
+                hint=f"migrator --backups {self.real.parent / 'backups'} ...",
+            )
+
+    def new_tree(self, run_folder: Path, run_id: str) -> Path:
+        """Where the new tree of a run is built: in the run's folder, or beside the link's target."""
+        return self.real.parent / f"{self.root.name}.{run_id}" if self.linked else run_folder / "tree"
+
+
+def mounts() -> list[str]:
+    """Mount points of this process, as the kernel lists them."""
+    try:
+        text = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
+    except OSError:
+        return []
+    return [line.split(" ")[4].encode().decode("unicode_escape") for line in text.splitlines()]
+
+
+def way_out(place: Place) -> str:
+    """How to turn a data root into a linked one."""
+    store = place.root.with_name(place.root.name + ".store")
+    return f"mv {place.root} {store} && ln -s {store.name} {place.root}   (a linked root is switched by its link)"
+
+
+def require_switch(place: Place, backups: Path) -> None:
+    """Prove, with two empty folders or a link, that the tree can be switched here. Raises MigratorError if not."""
+    real = str(place.real)
+    listed = mounts()
+    below = [mount for mount in listed if mount.startswith(real + "/")]
+    if below:
+        raise MigratorError("a file system is mounted inside the data root", where=below[0], hint=f"umount {below[0]}")
+    if real in listed:
+        inner = place.root / "store"
+        link = place.root.with_name(place.root.name + ".link")
+        raise MigratorError(
+            "the data root is a mount point, which cannot be exchanged",
+            where=place.root,
+            hint=f"move its content into {inner}, then ln -s {inner} {link} and use --data-root {link}",
+        )
+    try:
+        if place.linked:
+            _probe_link(place)
+        else:
+            _probe_exchange(place, backups)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.ENOTSUP, errno.EPERM, errno.EBUSY):
+            raise MigratorError(f"a run cannot write here: {error.strerror}", where=error.filename) from error
+        raise MigratorError(
+            f"this file system cannot exchange two folders in one step ({error.strerror})",
+            where=place.root,
+            hint=way_out(place),
+        ) from None
+
+
+def _probe_exchange(place: Place, backups: Path) -> None:
+    here, there = place.state / "probe", backups / f".probe-{os.getpid()}"
+    for folder in (here, there):
+        files.remove_tree(folder)
+    try:
+        files.make_dir(here)
+        files.make_dir(there)
+        files.exchange(here, there)
+    finally:
+        for folder in (here, there):
+            files.remove_tree(folder)
+
+
+def _probe_link(place: Place) -> None:
+    probe = place.state / "probe-link"
+    beside = place.real.parent / f".{place.root.name}.probe-{os.getpid()}"
+    try:
+        files.make_dir(beside)
+        files.replace_link(probe, "nowhere", place.state)
+        files.replace_link(probe, "elsewhere", place.state)
+    finally:
+        for path in (probe, place.state / "link"):
+            if path.is_symlink():
+                files.remove_file(path)
+        files.remove_tree(beside)
+
+
+def link_text(place: Place, tree: Path) -> str:
+    """What the link must say to mean `tree`: relative where it is so today."""
+    today = os.readlink(place.root)
+    candidate = os.path.join(os.path.dirname(today), tree.name)
+    means = os.path.realpath(os.path.join(place.root.parent, os.path.dirname(today)))
+    return candidate if Path(means) == tree.parent else str(tree)
+
+
+def switch(place: Place, tree: Path, link: str = "") -> Path:
+    """Put `tree` in the root's place; return where the tree that was there lies now. One system call decides.
+
+    `link` is what a linked root shall say, where that is known from before.
+    """
+    if place.linked:
+        displaced = place.real
+        files.replace_link(place.root, link or link_text(place, tree), place.state)
+        return displaced
+    files.exchange(place.root, tree)
+    return tree
+
+
+def sync_switch(place: Place, tree: Path) -> None:
+    """Make a switch durable. Raises CareNeeded where that fails: the switch has happened and is not undone."""
+    try:
+        files.sync_dir(place.root.parent)
+        if tree.parent.is_dir():
+            files.sync_dir(tree.parent)
+    except OSError as error:
+        raise CareNeeded(
+            f"the trees are exchanged, but whether that survives a power cut is unknown: {error.strerror}",
+            where=place.root,
+            hint="sync; then look at the kernel's log for I/O errors",
+        ) from error

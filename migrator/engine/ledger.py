@@ -1,0 +1,94 @@
+"""Which steps a tree has seen. The ledger lies inside the tree: data and record change in one act.
+
+Bytes in, entries out; the runner decides where the bytes lie and writes them into a new tree only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from migrator.engine.steps import Step
+from migrator.errors import CareNeeded, DecisionNeeded
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One step of one run. Times are UTC, ISO 8601; `counts` are generations per verb."""
+
+    number: str
+    name: str
+    title: str
+    digest: str
+    run_id: str
+    start: str
+    end: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+    version: str = ""
+    who: str = ""
+    note: str = ""  # a reason given with --override-staging, an accepted collision
+
+
+def parse(data: bytes, where: Path) -> list[Applied]:
+    """The entries in order. Raises CareNeeded for a torn ledger or one of a newer tool."""
+    entries = []
+    for number, line in enumerate(data.splitlines(), 1):
+        try:
+            entries.append(Applied(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise CareNeeded(
+                f"line {number} of the ledger cannot be read: {error}",
+                where=where,
+                hint="migrator snapshots list shows the trees from before each run",
+            ) from None
+    return entries
+
+
+def read(path: Path) -> list[Applied]:
+    """The entries of a tree's ledger; none where there is no ledger."""
+    try:
+        return parse(path.read_bytes(), path)
+    except FileNotFoundError:
+        return []
+
+
+def render(entries: Iterable[Applied]) -> bytes:
+    """The lines of a ledger."""
+    return b"".join(json.dumps(asdict(entry), ensure_ascii=False).encode() + b"\n" for entry in entries)
+
+
+def runs(entries: Iterable[Applied]) -> list[str]:
+    """Run ids in the order in which they were applied, each once."""
+    return list(dict.fromkeys(entry.run_id for entry in entries))
+
+
+def pending(steps: list[Step], entries: list[Applied], to: str | None = None) -> list[Step]:
+    """The steps still to run, up to and including `to`.
+
+    Raises DecisionNeeded, listing all of it, where an applied step was edited, is missing, or has a new one below it.
+    """
+    applied = {entry.number: entry for entry in entries}
+    present = {step.number: step for step in steps}
+    newest = max(applied, default="")
+    faults = []
+    for number, entry in sorted(applied.items()):
+        step = present.get(number)
+        if step is None:
+            faults.append(f"{number} {entry.name} was applied and is missing from the folder")
+        elif step.digest != entry.digest:
+            faults.append(f"{number} {entry.name} was edited after it was applied")
+    faults += [
+        f"{step.number} {step.name} is new and lies below the applied {newest}"
+        for step in steps
+        if step.number not in applied and step.number < newest
+    ]
+    if faults:
+        raise DecisionNeeded(
+            "the steps do not fit the ledger: " + "; ".join(faults),
+            hint="restore the files from version control; a change goes into a new step",
+        )
+    if to is not None and to not in present:
+        raise DecisionNeeded(f"there is no step {to}", hint="migrator history lists the steps")
+    return [step for step in steps if step.number not in applied and (to is None or step.number <= to)]

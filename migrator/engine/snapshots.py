@@ -1,0 +1,194 @@
+"""Run folders: what a run leaves behind, and the proof that a snapshot is what it was.
+
+    <backups>/<run id>/run.json            root, steps, state, where the trees lie, digests of both
+                       before.manifest     every entry of the tree from before, with the digest of its content
+                       after.manifest      the same for the tree from after
+                       tree/               built here; after the commit the tree from before: the snapshot
+                       log.jsonl
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from migrator.engine import files
+from migrator.engine.tree import FILE, Entry, hash_files, walk
+from migrator.errors import CareNeeded, UsageError
+
+BUILDING, COMMITTED, FAILED, ROLLED_BACK = "building", "committed", "failed", "rolled-back"
+BEFORE, AFTER = "before.manifest", "after.manifest"
+RUN_FILE, LOG = "run.json", "log.jsonl"
+_RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}(-[0-9]{1,4})?")
+
+
+@dataclass(frozen=True)
+class Run:
+    """run.json. `tree` is where the run's other tree lies: the new one while it is built, then the one from before,
+    after a rollback the one from after. `number` counts the runs of a root, whatever the clock said."""
+
+    run_id: str
+    root: str
+    number: int
+    state: str
+    tree: str
+    linked: bool = False
+    link: str = ""  # what the link said before the run
+    steps: list[str] = field(default_factory=list)
+    started: str = ""
+    ended: str = ""
+    reason: str = ""  # why it failed
+    counts: dict[str, int] = field(default_factory=dict)
+    before: str = ""  # digests of the two trees
+    after: str = ""
+    mapping: str = ""
+    pruned: bool = False
+    note: str = ""
+
+    def with_(self, **values: Any) -> Run:
+        """The same with other values."""
+        return replace(self, **values)
+
+    @property
+    def has_snapshot(self) -> bool:
+        """Whether the tree from before is there to go back to."""
+        return self.state == COMMITTED and not self.pruned
+
+
+def check_run_id(run_id: str) -> str:
+    """The run id, or UsageError where it is none (it becomes a path)."""
+    if not _RUN_ID.fullmatch(run_id):
+        raise UsageError(f"{run_id!r} is not a run id", hint="migrator history lists them")
+    return run_id
+
+
+def write(folder: Path, run: Run) -> None:
+    """Put run.json in its place, durably."""
+    files.replace_file(folder / RUN_FILE, json.dumps(asdict(run), indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def read(folder: Path) -> Run:
+    """A run's run.json. Raises CareNeeded where it cannot be read, UsageError where there is no such run."""
+    try:
+        return Run(**json.loads((folder / RUN_FILE).read_bytes()))
+    except FileNotFoundError:
+        raise UsageError(f"there is no run {folder.name}", where=folder, hint="migrator history lists them") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise CareNeeded(f"run.json cannot be read: {error}", where=folder / RUN_FILE) from None
+
+
+def of_root(backups: Path, root: Path) -> list[Run]:
+    """The runs of one data root, oldest first."""
+    try:
+        names = sorted(path for path in backups.iterdir() if _RUN_ID.fullmatch(path.name) and path.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    found = [read(folder) for folder in names if (folder / RUN_FILE).exists()]
+    return sorted((run for run in found if run.root == str(root)), key=lambda run: (run.number, run.run_id))
+
+
+# -- manifests
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Entries of a tree with the digests of their contents, by path."""
+
+    entries: Sequence[Entry]
+    digests: Mapping[str, str]
+
+    def digest(self) -> str:
+        """One digest for the tree: paths, kinds, modes, contents; no times, so equal trees have equal digests."""
+        total = hashlib.blake2b(digest_size=20)
+        for entry in self.entries:
+            line = (entry.path, entry.kind, entry.mode, entry.target, self.digests.get(entry.path, ""))
+            total.update(json.dumps(line).encode())
+        return total.hexdigest()
+
+    def render(self) -> bytes:
+        """One JSON line an entry, then a line that seals them."""
+        digests = self.digests
+        lines = [json.dumps([*entry, digests.get(entry.path, "")]) for entry in self.entries]
+        body = ("\n".join(lines) + "\n").encode()
+        return body + json.dumps({"entries": len(lines), "blake2b": _seal(body)}).encode() + b"\n"
+
+
+def _seal(body: bytes) -> str:
+    return hashlib.blake2b(body, digest_size=20).hexdigest()
+
+
+def read_manifest(path: Path) -> Manifest:
+    """A manifest from its file. Raises CareNeeded where it is missing, torn or altered."""
+    try:
+        data = path.read_bytes()
+        cut = data.rstrip(b"\n").rfind(b"\n") + 1
+        body, seal = data[:cut], json.loads(data[cut:])
+        rows = [json.loads(line) for line in body.splitlines()]
+        if seal != {"entries": len(rows), "blake2b": _seal(body)}:
+            raise ValueError("its seal does not fit")
+        return Manifest([Entry(*row[:-1]) for row in rows], {row[0]: row[-1] for row in rows if row[-1]})
+    except (OSError, ValueError, TypeError, IndexError) as error:
+        raise CareNeeded(
+            f"the manifest of a snapshot cannot be trusted: {error}",
+            where=path,
+            hint="the trees are where they were; compare them by hand before you go back",
+        ) from None
+
+
+def damages(root: Path, manifest: Manifest, *, full: bool, ignore: Iterable[str] = ()) -> list[str]:
+    """What differs between a tree and its manifest, one sentence each, sorted; `ignore` are paths left out.
+
+    Sizes, modes, owners, times and link targets are always compared. A file is read where its change time is not the
+    one noted, and every file with `full`: the change time is set by the kernel alone.
+    """
+    left_out = set(ignore)
+    then = {entry.path: entry for entry in manifest.entries if entry.path not in left_out}
+    now = {entry.path: entry for entry in walk(root) if entry.path not in left_out}
+    found = [f"{path} is missing" for path in then.keys() - now.keys()]
+    found += [f"{path} was added" for path in now.keys() - then.keys()]
+    doubtful = []
+    for path in then.keys() & now.keys():
+        old, new = then[path], now[path]
+        if old.kind != new.kind or old.size != new.size or old.target != new.target:
+            found.append(f"{path or '.'} has changed")
+        elif old[2:5] != new[2:5]:
+            found.append(f"{path or '.'} has another mode or owner")
+        elif old.mtime_ns != new.mtime_ns:
+            found.append(f"{path or '.'} has another time")
+        elif new.kind == FILE and (full or old.ctime_ns != new.ctime_ns):
+            doubtful.append(path)
+    digests = hash_files(root, sorted(doubtful))
+    found += [f"{path} has another content" for path in doubtful if digests[path] != manifest.digests.get(path, "")]
+    return sorted(found)
+
+
+def changed_content(root: Path, manifest: Manifest) -> list[tuple[str, str]]:
+    """(path, what) of everything in a tree whose content is not that of the manifest: added, changed or removed.
+
+    Times do not count: a file that was touched is read and compared.
+    """
+    then = {entry.path: entry for entry in manifest.entries}
+    entries = walk(root)
+    now = {entry.path: entry for entry in entries}
+    found = [(path, "removed") for path in then.keys() - now.keys()]
+    found += [(path, "added") for path in now.keys() - then.keys()]
+    doubtful = []
+    for path in then.keys() & now.keys():
+        old, new = then[path], now[path]
+        if (old.kind, old.size, old.target, old.mode) != (new.kind, new.size, new.target, new.mode):
+            found.append((path, "changed"))
+        elif new.kind == FILE and (old.mtime_ns, old.ctime_ns) != (new.mtime_ns, new.ctime_ns):
+            doubtful.append(path)
+    digests = hash_files(root, sorted(doubtful))
+    found += [(path, "changed") for path in doubtful if digests[path] != manifest.digests.get(path, "")]
+    return sorted(found)
+
+
+def manifest_of(entries: Sequence[Entry], digests: Mapping[str, str]) -> Manifest:
+    """A manifest of a listing and the digests of its files."""
+    return Manifest(entries, {path: digest for path, digest in digests.items() if digest})

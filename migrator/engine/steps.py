@@ -1,0 +1,78 @@
+"""Numbered steps in a folder: found, checked, loaded. Knows nothing of what they change."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from migrator.errors import DecisionNeeded, MigratorError
+
+_NAME = re.compile(r"([0-9]{4})_([a-z0-9_]+)\.py")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One file NNNN_name.py. `digest` is that of its text with line ends normalised: the ledger freezes it."""
+
+    number: str
+    name: str
+    title: str
+    digest: str
+    path: Path
+    changes: Callable[[Any], Iterable[Any]] = field(compare=False)
+    check: Callable[[Any, Any], Iterable[Any]] | None = field(compare=False, default=None)
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.name}"
+
+
+def digest(source: bytes) -> str:
+    """BLAKE2b-160 of a step's text, the same on every platform and Python."""
+    return hashlib.blake2b(source.replace(b"\r\n", b"\n").replace(b"\r", b"\n"), digest_size=20).hexdigest()
+
+
+def discover(folder: Path) -> list[Step]:
+    """All steps, by number. Reads and runs their files, writes nothing, not even byte code.
+
+    Raises DecisionNeeded for a gap, a number twice or a file that is no step, MigratorError for one that cannot run.
+    """
+    if not folder.is_dir():
+        raise MigratorError("there is no folder of steps", where=folder, hint="migrator --migrations DIR ... or init")
+    found = sorted(path for path in folder.glob("*.py") if not path.name.startswith(("_", ".", "test_")))
+    matches = [(path, _NAME.fullmatch(path.name)) for path in found]
+    faults = [f"{path.name} is not called NNNN_name.py" for path, match in matches if not match]
+    numbers = [match[1] for _, match in matches if match]
+    faults += [f"two steps have the number {n}" for n in sorted({n for n in numbers if numbers.count(n) > 1})]
+    expected = [f"{n:04}" for n in range(1, len(set(numbers)) + 1)]
+    missing = sorted(set(expected) - set(numbers))
+    if missing:
+        faults.append(f"the numbers have a gap: {', '.join(missing)} missing")
+    if faults:
+        raise DecisionNeeded("the folder of steps is not in order: " + "; ".join(faults), where=folder)
+    return [_load(path, match[1], match[2]) for path, match in matches if match]
+
+
+def _load(path: Path, number: str, name: str) -> Step:
+    try:
+        source = path.read_bytes()
+        tree = ast.parse(source, str(path))
+        module = ModuleType(f"migrations_{number}_{name}")
+        module.__file__ = str(path)
+        sys.modules[module.__name__] = module  # dataclasses look their module up
+        exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise MigratorError(f"step {path.name} cannot be read: {error}", where=path) from None
+    except Exception as error:  # noqa: BLE001 - the author's code may raise anything; it is told, not passed on
+        raise MigratorError(f"step {path.name} fails when it is imported: {error!r}", where=path) from None
+    changes = module.__dict__.get("changes")
+    if not callable(changes):
+        raise MigratorError(f"step {path.name} has no function changes(store)", where=path)
+    title = (ast.get_docstring(tree) or name.replace("_", " ")).splitlines()[0].rstrip(".")
+    return Step(number, name, title, digest(source), path, changes, module.__dict__.get("check"))

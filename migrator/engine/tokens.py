@@ -1,0 +1,92 @@
+"""Whole tokens in a stream of bytes, found fast: old names that a finished tree still mentions. Pure.
+
+A token is a run of ASCII letters, digits, `_` and `-`. All other bytes are mapped to one value, so that a run as long
+as the shortest name is found by one `bytes.find`, which skips most of a text; only such runs are looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+_TOKEN = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
+_MAP = bytes(1 if byte in _TOKEN else 0 for byte in range(256))
+_LONGEST = 4096  # no file name is longer: a longer run is cut there
+
+
+class Hit(NamedTuple):
+    """A token in a file; lines count from 1."""
+
+    path: str
+    line: int
+    token: str
+
+
+class Tokens:
+    """The names to look for."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        encoded = {name.encode(errors="surrogateescape") for name in names} - {b""}
+        self.plain = frozenset(name for name in encoded if not name.translate(None, _TOKEN))
+        odd = sorted(encoded - self.plain, key=len, reverse=True)  # blanks, dots, other scripts in a name
+        edge = b"[0-9a-zA-Z_-]"
+        self.odd = (
+            re.compile(b"(?<!%s)(?:%s)(?!%s)" % (edge, b"|".join(map(re.escape, odd)), edge)) if odd else None
+        )
+        self.shortest = min(map(len, self.plain), default=0)
+
+    def search(self, path: str) -> Search:
+        """A search through one file, fed piece by piece."""
+        return Search(self, path)
+
+
+class Search:
+    """Tokens of one file. Feed its pieces in order, then close."""
+
+    def __init__(self, tokens: Tokens, path: str) -> None:
+        self.tokens = tokens
+        self.path = path
+        self.line = 1
+        self.pieces: list[bytes] = []
+        self.hits: list[Hit] = []
+
+    def feed(self, data: bytes) -> None:
+        """Look through a piece; a token that may go on in the next one waits for it."""
+        self.pieces.append(data)
+        if self.tokens.odd or len(data) < _LONGEST:
+            return  # a name with blanks in it may go on behind any of them
+        data = b"".join(self.pieces)
+        cut = len(data)
+        while cut > len(data) - _LONGEST and _MAP[data[cut - 1]]:
+            cut -= 1
+        self.pieces = [data[cut:]]
+        self._look(data[:cut])
+
+    def close(self) -> list[Hit]:
+        """What was found, in order of place."""
+        self._look(b"".join(self.pieces))
+        self.pieces = []
+        return self.hits
+
+    def _look(self, data: bytes) -> None:
+        tokens = self.tokens
+        if tokens.plain:
+            mapped = data.translate(_MAP)
+            run = b"\1" * tokens.shortest
+            start = mapped.find(run)
+            while start >= 0:
+                end = mapped.find(0, start)
+                end = len(data) if end < 0 else end
+                token = data[start:end]
+                if token in tokens.plain:
+                    self._hit(data, start, token)
+                start = mapped.find(run, end)
+        if tokens.odd:
+            for match in tokens.odd.finditer(data):
+                self._hit(data, match.start(), match.group())
+        self.line += data.count(b"\n")
+
+    def _hit(self, data: bytes, start: int, token: bytes) -> None:
+        line = self.line + data.count(b"\n", 0, start)
+        self.hits.append(Hit(self.path, line, token.decode(errors="surrogateescape")))

@@ -1,0 +1,462 @@
+"""Trees of files: listed, built beside one another, hashed. Knows no generations.
+
+A build copies (never hard-links: a pipeline that rewrites in place would change both trees) and hashes on the way.
+Modes, owners, times, extended attributes and symbolic links stay; what a recipe rewrites keeps mode and owner.
+Both passes are maps over chunks of folders: any concurrent.futures.Executor does, workers decide no order.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import multiprocessing
+import os
+import signal
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from migrator.engine import files
+from migrator.engine.tokens import Hit, Tokens
+from migrator.errors import MigratorError, TryAgain
+
+FOLDER, FILE, LINK, OTHER = "d", "f", "l", "?"
+_SPINE_DEPTH = 2  # folders down to here are made first, by one process; what lies below is shared out
+_CHUNKS_PER_WORKER = 4
+_LARGEST_CHUNK = 40_000  # of cost, about 20,000 files: so that progress moves on large stores
+_SERIAL_FILES = 3_000  # below this a pool costs more than it gives
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_BLOCK = 1 << 20
+
+
+class Entry(NamedTuple):
+    """One thing in a tree. `path` is relative, times are in ns; folders have size 0, links their target."""
+
+    path: str
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    target: str = ""
+
+
+def new_digest() -> hashlib.blake2b:
+    """The hash of file contents: BLAKE2b-160."""
+    return hashlib.blake2b(digest_size=20)
+
+
+def walk(root: Path) -> list[Entry]:
+    """Everything below a folder and the folder itself (path ""), parents first, names sorted. Reads no content."""
+    entries: list[Entry] = []
+    top = os.stat(root)
+    entries.append(Entry("", FOLDER, stat.S_IMODE(top.st_mode), top.st_uid, top.st_gid, 0, top.st_mtime_ns, 0))
+    _walk(str(root), "", entries)
+    return entries
+
+
+def _walk(folder: str, prefix: str, entries: list[Entry]) -> None:
+    try:
+        with os.scandir(folder) as scan:
+            found = sorted(scan, key=lambda entry: entry.name)
+    except OSError as error:
+        raise MigratorError(f"a folder cannot be read: {error.strerror}", where=folder) from error
+    for entry in found:
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            raise TryAgain(
+                "a file vanished while the tree was being read", where=entry.path, hint="repeat the command"
+            ) from None
+        kind_bits = stat.S_IFMT(status.st_mode)
+        path = prefix + entry.name
+        kind, size, target = OTHER, status.st_size, ""
+        if kind_bits == stat.S_IFREG:
+            kind = FILE
+        elif kind_bits == stat.S_IFDIR:
+            kind, size = FOLDER, 0
+        elif kind_bits == stat.S_IFLNK:
+            kind, target = LINK, os.readlink(entry.path)
+        entries.append(
+            Entry(
+                path,
+                kind,
+                stat.S_IMODE(status.st_mode),
+                status.st_uid,
+                status.st_gid,
+                size,
+                status.st_mtime_ns,
+                status.st_ctime_ns,
+                target,
+            )
+        )
+        if kind == FOLDER:
+            _walk(entry.path, path + "/", entries)
+
+
+def differences(before: Sequence[Entry], after: Sequence[Entry]) -> list[str]:
+    """Paths that are not the very same in two listings of one tree (any attribute, change times included)."""
+    if before == after:
+        return []
+    old, new = {entry.path: entry for entry in before}, {entry.path: entry for entry in after}
+    return sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
+
+
+# -- what to build
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the new tree differs from the old one.
+
+    `moves`: path today -> path then (what lies below a folder moves with it); `contents`: path today -> new bytes;
+    `additions`: path then -> bytes, their folders are made. All else is copied as it is.
+    """
+
+    moves: Mapping[str, str] = field(default_factory=dict)
+    contents: Mapping[str, bytes] = field(default_factory=dict)
+    additions: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Placed(NamedTuple):
+    """One file or link of a build: where it came from, where it went, and the digests of both contents."""
+
+    source: str
+    target: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """One folder's share of the work: itself (unless `made`) and what lies directly in it."""
+
+    entry: Entry
+    target: str
+    made: bool
+    members: list[tuple[Entry, str, bytes | None]]  # entry, new name, new content
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished copy: what was placed, sorted by source, and where tokens were found."""
+
+    placed: list[Placed]
+    hits: list[Hit]
+
+
+def targets(entries: Iterable[Entry], moves: Mapping[str, str]) -> dict[str, str]:
+    """Path today -> path then, for every entry. Raises MigratorError where two would share one path."""
+    result = {"": ""}
+    for entry in entries:
+        if not entry.path:
+            continue
+        if entry.path in moves:
+            result[entry.path] = moves[entry.path]
+            continue
+        folder, slash, name = entry.path.rpartition("/")
+        parent = result[folder]
+        result[entry.path] = f"{parent}/{name}" if slash else name
+    if len(set(result.values())) != len(result):
+        seen: set[str] = set()
+        twice = next(path for path in result.values() if path in seen or seen.add(path))  # type: ignore[func-returns-value]
+        raise MigratorError("two things would get one name", where=twice, hint="rename one of them by hand")
+    return result
+
+
+def build(
+    entries: Sequence[Entry],
+    source: Path,
+    target: Path,
+    recipe: Recipe,
+    *,
+    tokens: Tokens | None = None,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Built:
+    """Write the new tree at `target`, which must not exist; `progress` is called with (files, bytes) done so far."""
+    places = targets(entries, recipe.moves)
+    folders = _folders(entries, places, recipe)
+    for folder in folders:
+        if folder.made:
+            files.make_dir(target / folder.target if folder.target else target, 0o700)
+    placed: list[Placed] = []
+    hits: list[Hit] = []
+    done_files = done_bytes = 0
+    count = sum(len(folder.members) for folder in folders)
+    with executor(count, jobs) as pool:
+        for part, found, size in pool.map(
+            _copy_chunk, *zip(*[(str(source), str(target), c, tokens) for c in _chunks(folders, jobs)], strict=True)
+        ):
+            placed += part
+            hits += found
+            done_files, done_bytes = done_files + len(part), done_bytes + size
+            if progress:
+                progress(done_files, done_bytes)
+    add(target, recipe.additions)
+    for folder in reversed(folders):
+        if folder.made:
+            finish_folder(source, target, folder.entry, folder.target)
+    placed.sort()
+    hits.sort()
+    return Built(placed, hits)
+
+
+def _folders(entries: Sequence[Entry], places: Mapping[str, str], recipe: Recipe) -> list[_Folder]:
+    folders: dict[str, _Folder] = {}
+    for entry in entries:
+        if entry.kind == FOLDER:
+            made = entry.path.count("/") < _SPINE_DEPTH
+            folders[entry.path] = _Folder(entry, places[entry.path], made, [])
+        if entry.path and entry.kind != FOLDER:
+            parent = folders[entry.path.rpartition("/")[0]]
+            target = places[entry.path]
+            content = recipe.contents.get(entry.path)
+            parent.members.append((entry, target.rpartition("/")[2], content))
+    return list(folders.values())
+
+
+def _chunks(folders: list[_Folder], jobs: int | None) -> list[list[_Folder]]:
+    """Folders in order, cut between units (what lies below the spine) into shares of about equal cost."""
+    units: list[list[_Folder]] = []
+    for folder in folders:
+        if folder.made or folder.entry.path.count("/") == _SPINE_DEPTH or not units:
+            units.append([folder])
+        else:
+            units[-1].append(folder)
+    costs = [sum(2 + 2 * len(f.members) + sum(m[0].size for m in f.members) // 20_000 for f in unit) for unit in units]
+    share = min(sum(costs) / ((jobs or _cores()) * _CHUNKS_PER_WORKER) + 1, _LARGEST_CHUNK)
+    chunks: list[list[_Folder]] = [[]]
+    cost = 0.0
+    for unit, weight in zip(units, costs, strict=True):
+        if cost >= share:
+            chunks.append([])
+            cost = 0
+        chunks[-1] += unit
+        cost += weight
+    return chunks
+
+
+def _copy_chunk(
+    source: str, target: str, folders: list[_Folder], tokens: Tokens | None
+) -> tuple[list[Placed], list[Hit], int]:
+    placed: list[Placed] = []
+    hits: list[Hit] = []
+    size = 0
+    for folder in folders:
+        if not folder.made:
+            files.make_dir(f"{target}/{folder.target}", 0o700)
+        if not folder.members:
+            continue
+        from_fd = _open_folder(f"{source}/{folder.entry.path}")
+        try:
+            to_fd = os.open(f"{target}/{folder.target}", _OPEN_FOLDER)
+            try:
+                for entry, name, content in folder.members:
+                    path = f"{folder.target}/{name}" if folder.target else name
+                    place = _copy(entry, path, name, content, from_fd, to_fd, tokens, hits)
+                    placed.append(place)
+                    size += entry.size
+            finally:
+                os.close(to_fd)
+        finally:
+            os.close(from_fd)
+    for folder in reversed(folders):
+        if not folder.made:
+            finish_folder(Path(source), Path(target), folder.entry, folder.target)
+    return placed, hits, size
+
+
+def _open_folder(path: str) -> int:
+    try:
+        return os.open(path, _OPEN_FOLDER)
+    except OSError as error:
+        raise TryAgain(f"a folder changed during the run: {error.strerror}", where=path) from None
+
+
+def _copy(
+    entry: Entry,
+    path: str,
+    name: str,
+    content: bytes | None,
+    from_fd: int,
+    to_fd: int,
+    tokens: Tokens | None,
+    hits: list[Hit],
+) -> Placed:
+    old_name = entry.path.rpartition("/")[2]
+    owner = None if (entry.uid, entry.gid) == _ME else (entry.uid, entry.gid)
+    if entry.kind == LINK:
+        files.symlink(entry.target, name, dir_fd=to_fd)
+        files.set_link_attributes(name, owner, entry.mtime_ns, dir_fd=to_fd)
+        return Placed(entry.path, path, "", "")
+    try:
+        read_fd = os.open(old_name, _READ, dir_fd=from_fd)
+    except OSError as error:
+        raise TryAgain(f"a file changed during the run: {error.strerror}", where=entry.path) from None
+    try:
+        write_fd = files.new_file(name, dir_fd=to_fd)
+        try:
+            before = new_digest()
+            search = tokens.search(path) if tokens else None
+            left = entry.size
+            while True:
+                data = os.read(read_fd, min(left + 1, _BLOCK))
+                if not data:
+                    break
+                left = max(left - len(data), 0)
+                before.update(data)
+                if content is None:
+                    files.write(write_fd, data, path)
+                    if search:
+                        search.feed(data)
+                if not left and len(data) < _BLOCK:
+                    break
+            old = before.hexdigest()
+            new = old
+            if content is not None:
+                files.write(write_fd, content, path)
+                if search:
+                    search.feed(content)
+                new = hash_bytes(content)
+            if search:
+                hits += search.close()
+            files.copy_xattrs(read_fd, write_fd)
+            files.finish(write_fd, path, entry.mode, owner, entry.mtime_ns if content is None else None)
+        finally:
+            os.close(write_fd)
+    finally:
+        os.close(read_fd)
+    return Placed(entry.path, path, old, new)
+
+
+_ME = (os.geteuid(), os.getegid())
+
+
+def hash_bytes(data: bytes) -> str:
+    """The digest of some bytes."""
+    digest = new_digest()
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def finish_folder(source: Path, target: Path, entry: Entry, place: str) -> None:
+    """Give the folder at `place` in the new tree what the old one had: attributes, owner, mode and time."""
+    path = str(target / place) if place else str(target)
+    fd = os.open(path, _OPEN_FOLDER)
+    try:
+        files.copy_xattrs(str(source / entry.path), fd)
+        owner = None if (entry.uid, entry.gid) == _ME else (entry.uid, entry.gid)
+        files.finish(fd, path, entry.mode, owner, entry.mtime_ns)
+    finally:
+        os.close(fd)
+
+
+def add(target: Path, additions: Mapping[str, bytes]) -> None:
+    """New files; their folders get the mode and owner of the folder they lie in, so that no umask decides."""
+    for path in sorted(additions):
+        folder = target / path
+        missing = []
+        while not folder.parent.is_dir():
+            folder = folder.parent
+            missing.append(folder)
+        status = os.stat(folder.parent)
+        owner = None if (status.st_uid, status.st_gid) == _ME else (status.st_uid, status.st_gid)
+        mode = stat.S_IMODE(status.st_mode) if missing else stat.S_IMODE(status.st_mode) & 0o777
+        for new in reversed(missing):
+            files.make_dir(new, 0o700)
+            fd = os.open(new, _OPEN_FOLDER)
+            try:
+                files.finish(fd, new, mode, owner, None)
+            finally:
+                os.close(fd)
+        fd = files.new_file(target / path)
+        try:
+            files.write(fd, additions[path], path)
+            files.finish(fd, path, mode & 0o666, owner, None)
+        finally:
+            os.close(fd)
+
+
+# -- hashing
+
+
+def hash_files(
+    root: Path, paths: Sequence[str], jobs: int | None = None
+) -> dict[str, str]:
+    """Path -> digest of its content, read now. A file that cannot be read has the digest ""."""
+    share = max(1, len(paths) // ((jobs or _cores()) * _CHUNKS_PER_WORKER) + 1)
+    parts = [paths[start : start + share] for start in range(0, len(paths), share)]
+    with executor(len(paths), jobs) as pool:
+        found = list(pool.map(_hash_chunk, [str(root)] * len(parts), parts))
+    return {path: digest for part in found for path, digest in part}
+
+
+def _hash_chunk(root: str, paths: Sequence[str]) -> list[tuple[str, str]]:
+    return [(path, hash_file(f"{root}/{path}")) for path in paths]
+
+
+def hash_file(path: str) -> str:
+    """The digest of one file, "" where it cannot be read."""
+    try:
+        fd = os.open(path, _READ)
+    except OSError:
+        return ""
+    try:
+        digest = new_digest()
+        while data := os.read(fd, _BLOCK):
+            digest.update(data)
+            if len(data) < _BLOCK:
+                break
+        return digest.hexdigest()
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
+
+
+# -- workers
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+class _Serial(Executor):
+    """The executor that does the work itself."""
+
+    def map(self, fn, *iterables, timeout=None, chunksize=1):  # type: ignore[no-untyped-def,override]
+        return map(fn, *iterables)
+
+
+@contextmanager
+def executor(count: int, jobs: int | None = None) -> Iterator[Executor]:
+    """An executor for `count` files: processes that die with their parent, or none where few files make it dearer."""
+    workers = jobs or (_cores() if count >= _SERIAL_FILES else 1)
+    if workers == 1:
+        yield _Serial()
+        return
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(workers, context, _die_with_parent, (os.getpid(),)) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _die_with_parent(parent: int) -> None:
+    """A worker must not go on writing, nor keep the lock, when the run is killed."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if os.getppid() != parent:
+        os._exit(1)

@@ -1,0 +1,267 @@
+"""What a run would do: the steps' changes folded in memory, and the recipe for the new tree. Writes nothing.
+
+The dry run ends here; a real run hands the very same value to `build`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from migrator.engine import tree
+from migrator.engine.ledger import Applied
+from migrator.engine.steps import Step
+from migrator.engine.tree import Entry, Recipe
+from migrator.errors import MigratorError
+from migrator.store import codec
+from migrator.store.changes import Effect, fold, rewritten
+from migrator.store.checks import judge
+from migrator.store.inventory import Inventory
+from migrator.store.layout import METADATA, PARENT_STAGE, STAGES, is_derived
+from migrator.store.mappings import Row, sorted_rows
+from migrator.store.problems import ID_COLLISION, STALE_TABLE, UNSAFE_PATH, Problem, ordered
+from migrator.store.records import Gen, Key
+from migrator.store.references import copy_path
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that holds, or does not, on the planned result; `today` is the value of the live store."""
+
+    name: str
+    right: int
+    total: int
+    today: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether it holds for all."""
+        return self.right == self.total
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole of a run before anything is written. `entries` is the live tree as listed before it was read."""
+
+    before: Inventory
+    after: Inventory
+    steps: tuple[tuple[Step, Effect], ...]
+    ledger: tuple[Applied, ...]
+    entries: Sequence[Entry]
+    problems: tuple[Problem, ...]
+    mapping: tuple[Row, ...]
+    synthetic: tuple[Mapping[str, object], ...]
+    recipe: Recipe
+    counts: Mapping[str, int]
+    fingerprint: str
+    checks: tuple[Check, ...] = field(default=())
+
+    @property
+    def blocking(self) -> list[Problem]:
+        """What must be settled before the run."""
+        return [problem for problem in self.problems if problem.blocking]
+
+    @property
+    def old_names(self) -> set[str]:
+        """Ids that nothing bears any more when the run is done."""
+        current = {gen_id for _, gen_id in self.after.gens}
+        return {old for _, old, new in self.mapping if old != new} - current
+
+    @property
+    def bytes_needed(self) -> int:
+        """Disk that the new tree takes, in bytes, each thing rounded up to whole blocks."""
+        return sum(-(-max(entry.size, 1) // 4096) * 4096 for entry in self.entries)
+
+
+def make(
+    entries: Sequence[Entry],
+    store: Inventory,
+    steps: Sequence[Step],
+    ledger: Sequence[Applied],
+    accept: Collection[str] = (),
+) -> Plan:
+    """Fold the steps over the store. Problems are values: all are in the plan, blocking ones first."""
+    before = after = store.with_problems(_strange_entries(entries))
+    done: list[tuple[Step, Effect]] = []
+    for step in steps:
+        after, effect = _run_step(step, after)
+        done.append((step, effect))
+    problems = list(after.problems)
+    if not any(problem.blocking for problem in problems):
+        for step in steps:
+            problems += step.check(before, after) if step.check else ()
+    problems = [_accepted(problem, accept) for problem in problems]
+    recipe = _recipe(before, after)
+    problems += _clashes(entries, recipe)
+    mapping = sorted_rows((gen.stage, gen.origin, gen.gen_id) for gen in after.gens.values() if gen.origin)
+    if any(old != new for _, old, new in mapping):
+        problems += _stale(entries)
+    return Plan(
+        before=before,
+        after=after,
+        steps=tuple(done),
+        ledger=tuple(ledger),
+        entries=entries,
+        problems=tuple(ordered(problems)),
+        mapping=tuple(mapping),
+        synthetic=tuple(_synthetic(after, [effect for _, effect in done])),
+        recipe=recipe,
+        counts=_counts(before, after),
+        fingerprint=fingerprint(entries, steps, ledger, before),
+        checks=tuple(_checks(before, after)),
+    )
+
+
+def _run_step(step: Step, store: Inventory) -> tuple[Inventory, Effect]:
+    try:
+        return fold(store, step.changes(store))
+    except MigratorError as error:
+        raise MigratorError(f"step {step}: {error.message}", where=error.where, hint=error.hint) from error
+    except Exception as error:  # noqa: BLE001 - the author's code may raise anything; nothing is written yet
+        raise MigratorError(f"step {step} failed: {error!r}", where=step.path) from error
+
+
+def _accepted(problem: Problem, accept: Collection[str]) -> Problem:
+    if problem.kind != ID_COLLISION:
+        return problem
+    names = {problem.gen_id, problem.gen_id.rpartition("-")[0]}
+    return problem.accept() if names & {*accept, *(name.rpartition("-")[0] for name in accept)} - {""} else problem
+
+
+def _strange_entries(entries: Sequence[Entry]) -> list[Problem]:
+    text = "is neither a file, a folder nor a symbolic link: it cannot be copied"
+    return [Problem(UNSAFE_PATH, path=entry.path, message=text) for entry in entries if entry.kind == tree.OTHER]
+
+
+def _stale(entries: Sequence[Entry]) -> list[Problem]:
+    text = "was made from the store as it was: it still speaks of old ids"
+    return [
+        Problem(STALE_TABLE, path=entry.path, message=text)
+        for entry in entries
+        if entry.kind == tree.FILE and is_derived(entry.path) and entry.path.endswith(".csv")
+    ]
+
+
+def _clashes(entries: Sequence[Entry], recipe: Recipe) -> list[Problem]:
+    """Names that two things would have in the new tree, such as a stray file called like a new id."""
+    try:
+        names = set(tree.targets(entries, recipe.moves).values())
+    except MigratorError as error:
+        return [Problem(UNSAFE_PATH, path=error.where or "", message=error.message)]
+    text = "is in the way of a generation that the run makes"
+    folders = {path.rpartition("/")[0] for path in recipe.additions}
+    return [Problem(UNSAFE_PATH, path=path, message=text) for path in sorted(folders & names)]
+
+
+def _recipe(before: Inventory, after: Inventory) -> Recipe:
+    moves: dict[str, str] = {}
+    contents: dict[str, bytes] = {}
+    additions: dict[str, bytes] = {}
+    for gen in after.gens.values():
+        if not gen.origin:
+            additions[f"{gen.path}/{METADATA}"] = codec.dumps(gen.documents[METADATA])
+            additions |= {f"{gen.path}/{name}": text for name, text in gen.texts.items()}
+            continue
+        old = before.gens[gen.stage, gen.origin]
+        if gen.gen_id != old.gen_id:
+            moves[old.path] = gen.path
+        for name in rewritten(old, gen):
+            contents[f"{old.path}/{name}"] = codec.dumps(gen.documents[name])
+    for path, table in after.tables.items():
+        if table is not before.tables[path]:
+            contents[path] = table.render()
+    for path, text in after.selections.items():
+        if text != before.selections[path]:
+            contents[path] = text.encode()
+    for old_name, new_name in zip(before.copies, after.copies, strict=True):
+        if old_name != new_name:
+            moves[copy_path(old_name)] = copy_path(new_name)
+    return Recipe(moves, contents, additions)
+
+
+def verb_of(before: Inventory, gen: Gen) -> str:
+    """What happens to a generation of the new tree: created, renamed, rewritten or unchanged."""
+    if not gen.origin:
+        return "created"
+    if gen.gen_id != gen.origin:
+        return "renamed"
+    return "rewritten" if rewritten(before.gens[gen.key], gen) else "unchanged"
+
+
+def per_stage(before: Inventory, after: Inventory) -> dict[str, dict[str, int]]:
+    """Stage -> verb -> generations; each generation is counted once."""
+    result = {stage: {"created": 0, "renamed": 0, "rewritten": 0, "unchanged": 0} for stage in STAGES}
+    for gen in after.gens.values():
+        result[gen.stage][verb_of(before, gen)] += 1
+    return result
+
+
+def _counts(before: Inventory, after: Inventory) -> dict[str, int]:
+    stages = per_stage(before, after).values()
+    verbs = {verb: sum(stage[verb] for stage in stages) for verb in ("created", "renamed", "rewritten", "unchanged")}
+    return {"generations": len(after.gens), **verbs}
+
+
+def _synthetic(after: Inventory, effects: Sequence[Effect]) -> list[dict[str, object]]:
+    """Rows of synthetic_drafts.csv: every essay that got another draft, in ids of the end."""
+    links: dict[Key, Key] = {}
+    for effect in effects:
+        moved = {key: (key[0], new) for key, new in effect.names.items()}
+        links = {moved.get(child, child): moved.get(parent, parent) for child, parent in links.items()}
+        links |= dict(effect.relinked)
+    rows = []
+    for child_key, parent_key in links.items():
+        child, parent = after.gens[child_key], after.gens[parent_key]
+        rows.append(
+            {
+                "draft_gen_id": parent.gen_id,
+                "how": "linked" if parent.origin else "made",
+                "essay_old_gen_id": child.origin,
+                "essay_new_gen_id": child.gen_id,
+                "combo_id": parent.combo,
+                "template_id": parent.template,
+                "llm_model_id": parent.model,
+                "replicate": parent.replicate,
+            }
+        )
+    return sorted(rows, key=lambda row: (str(row["draft_gen_id"]), str(row["essay_old_gen_id"])))
+
+
+def fingerprint(
+    entries: Sequence[Entry], steps: Sequence[Step], ledger: Sequence[Applied], store: Inventory
+) -> str:
+    """A digest of what a plan was made from: the live tree's listing, the steps and the ledger."""
+    total = hashlib.blake2b(digest_size=16)
+    total.update(repr([(step.number, step.digest) for step in steps]).encode())
+    total.update(repr([(entry.number, entry.digest, entry.run_id) for entry in ledger]).encode())
+    total.update(repr(store.scheme).encode())
+    total.update(json.dumps(entries).encode())
+    return total.hexdigest()
+
+
+def _checks(before: Inventory, after: Inventory) -> list[Check]:
+    return [
+        Check("ids match their signature", _right(after), len(after.gens), _right(before)),
+        Check(
+            "every essay and evaluation reaches a draft", _reaching(after), _children(after), _reaching(before)
+        ),
+    ]
+
+
+def _right(store: Inventory) -> int:
+    return sum(not judge(store, gen) for gen in store.gens.values())
+
+
+def _children(store: Inventory) -> int:
+    return sum(gen.stage in PARENT_STAGE for gen in store.gens.values())
+
+
+def _reaching(store: Inventory) -> int:
+    def reaches(gen: Gen | None) -> bool:
+        while gen is not None and gen.stage in PARENT_STAGE:
+            gen = store.parent(gen)
+        return gen is not None
+
+    return sum(reaches(gen) for gen in store.gens.values() if gen.stage in PARENT_STAGE)

@@ -1,0 +1,223 @@
+"""After a crash the tree is whole; here what is owed is finished or undone. Also the ends of runs, which are the same acts.
+
+One fact decides: whether the live tree's ledger names the run. The exchange is one system call, so it either does or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from migrator.engine import exchange, files, journal, ledger, snapshots, tree
+from migrator.engine.exchange import Place
+from migrator.engine.journal import ADOPT, ROLLBACK, Journal
+from migrator.engine.snapshots import Manifest, Run
+from migrator.errors import CareNeeded, DecisionNeeded, MigratorError
+from migrator.store.checks import judge
+from migrator.store.ids import IdScheme
+from migrator.store.inventory import Inventory
+from migrator.store.layout import COHORTS, GENS, LEDGER, STAGES, gen_path, is_derived, is_manifest, is_own
+from migrator.store.problems import Problem
+
+
+def is_applied(place: Place, run_id: str) -> bool:
+    """Whether the live tree is the one that this run made."""
+    return run_id in ledger.runs(ledger.read(place.real / LEDGER))
+
+
+def described(place: Place, owed: Journal | None, runs: Sequence[Run]) -> str | None:
+    """What the next writing command will do, in words, or None. Writes nothing."""
+    if owed is None:
+        stray = [run.run_id for run in runs if run.state == snapshots.BUILDING]
+        return f"run {stray[0]} was interrupted before it began: its folder will be marked" if stray else None
+    done = is_applied(place, owed.run_id)
+    if owed.action == ADOPT:
+        return f"adopting from run {owed.run_id} was interrupted: it will be completed"
+    if owed.action == ROLLBACK:
+        return (
+            f"the rollback of run {owed.run_id} was interrupted before it happened: the tree is as it was"
+            if done
+            else f"the rollback of run {owed.run_id} has happened: its record will be completed"
+        )
+    return (
+        f"run {owed.run_id} was interrupted after its commit: its record will be completed"
+        if done
+        else f"run {owed.run_id} was interrupted before its commit: the tree is as before, the build will be removed"
+    )
+
+
+def settle(place: Place, backups: Path) -> list[str]:
+    """Finish or undo what the journal says, mark runs that never began; return what was done, in words."""
+    notes = []
+    owed = journal.read(place.state)
+    if owed is not None:
+        if owed.action == ADOPT:
+            notes.append(_settle_adoption(place, owed))
+        elif owed.action == ROLLBACK:
+            notes.append(_settle_rollback(place, owed))
+        else:
+            notes.append(_settle_upgrade(place, owed))
+    for run in snapshots.of_root(backups, place.root):
+        if run.state == snapshots.BUILDING:
+            undo_upgrade(place, backups / run.run_id, run, "killed")
+            notes.append(f"run {run.run_id} never began; the tree is as before")
+        elif run.pruned and Path(run.tree).is_dir():
+            files.remove_tree(Path(run.tree))
+            notes.append(f"removed the rest of the pruned tree of run {run.run_id}")
+    for left in (place.state / "copy", place.state / "adopt", place.state / "probe"):
+        if left.is_dir() and journal.read(place.state) is None:
+            files.remove_tree(left)
+            notes.append(f"removed {left}")
+    return notes
+
+
+def _settle_upgrade(place: Place, owed: Journal) -> str:
+    folder = Path(owed.folder)
+    try:
+        run = snapshots.read(folder)
+    except MigratorError as error:
+        raise CareNeeded(
+            f"an interrupted run's record is gone: {error.message}",
+            where=folder,
+            hint=f"bring the folder back, or remove {place.state / journal.JOURNAL} if the live tree is right",
+        ) from None
+    if not is_applied(place, owed.run_id):
+        undo_upgrade(place, folder, run, run.reason or "killed")
+        return f"run {owed.run_id} had been interrupted before its commit; the tree is as before"
+    run = run.with_(tree=run.tree if not run.linked else _link_target(place, run))
+    before = snapshots.read_manifest(folder / snapshots.BEFORE)
+    after = snapshots.read_manifest(folder / snapshots.AFTER)
+    if run.state == snapshots.BUILDING and snapshots.damages(Path(run.tree), before, full=False):
+        if snapshots.damages(place.real, after, full=False):
+            raise CareNeeded(
+                f"run {owed.run_id} was interrupted after its commit, and both trees were written to since",
+                where=f"old: {run.tree}, new: {place.real}",
+                hint=f"compare them, then remove {place.state / journal.JOURNAL}",
+            )
+        exchange.switch(place, Path(run.tree), run.link)
+        undo_upgrade(place, folder, run, "killed; somebody wrote into the old tree meanwhile")
+        return f"run {owed.run_id} was undone: somebody had written into the old tree; it is back in its place"
+    finish_upgrade(place, folder, run)
+    return f"run {owed.run_id} had been committed; its record is complete now"
+
+
+def _link_target(place: Place, run: Run) -> str:
+    """Where the tree from before lies, for a linked root: what the link said before the run."""
+    return str((place.root.parent / run.link).resolve())
+
+
+def finish_upgrade(place: Place, folder: Path, run: Run) -> Run:
+    """Record that a run is committed; `run.tree` is the snapshot."""
+    run = run.with_(state=snapshots.COMMITTED)
+    snapshots.write(folder, run)
+    journal.remove(place.state)
+    return run
+
+
+def undo_upgrade(place: Place, folder: Path, run: Run, reason: str) -> Run:
+    """Remove what a run built, record why, and owe nothing any more. The live tree is the old one."""
+    if is_applied(place, run.run_id):
+        raise CareNeeded(
+            f"run {run.run_id} is in the live tree's ledger and cannot be undone this way",
+            where=place.root,
+            hint="migrator rollback",
+        )
+    built = folder / "tree" if not run.linked else place.real.parent / f"{place.root.name}.{run.run_id}"
+    if built.exists() and not (place.linked and built == place.real):
+        files.remove_tree(built)
+    run = run.with_(state=snapshots.FAILED, reason=reason, tree="")
+    snapshots.write(folder, run)
+    journal.remove(place.state)
+    return run
+
+
+def _settle_rollback(place: Place, owed: Journal) -> str:
+    folder = Path(owed.folder)
+    if is_applied(place, owed.run_id):
+        journal.remove(place.state)
+        return f"the rollback of run {owed.run_id} had been interrupted before it happened; the tree is as it was"
+    run = snapshots.read(folder)
+    tree_after = str(place.real.parent / f"{place.root.name}.{run.run_id}") if run.linked else run.tree
+    finish_rollback(place, folder, run.with_(tree=tree_after))
+    return f"the rollback of run {owed.run_id} had happened; its record is complete now"
+
+
+def finish_rollback(place: Place, folder: Path, run: Run) -> Run:
+    """Record that a run is undone; `run.tree` is the tree from after."""
+    run = run.with_(state=snapshots.ROLLED_BACK)
+    snapshots.write(folder, run)
+    journal.remove(place.state)
+    return run
+
+
+def later_work(root: Path, after: Manifest) -> list[tuple[str, str]]:
+    """(path, what) of everything that came after a run, apart from what is derived and what is ours."""
+    return [
+        (path, what)
+        for path, what in snapshots.changed_content(root, after)
+        if path and not (is_own(path) or is_derived(path) or is_manifest(path))
+    ]
+
+
+# -- adopt
+
+
+def adopt(place: Place, folder: Path, source: Path, run_id: str, scheme: IdScheme) -> list[str]:
+    """Copy what the store lacks beside it, prove it, then rename it in, parents first; return the paths."""
+    wanted = [
+        gen_path(stage, name) for stage in STAGES for name in _folders(source / GENS / stage) if name[:1] != "."
+    ]
+    wanted += [f"{COHORTS}/{name}" for name in _folders(source / COHORTS)]
+    wanted = [path for path in wanted if not (place.real / path).exists()]
+    if not wanted:
+        return []
+    _require_fitting(place, source, wanted, scheme)
+    staging = place.state / "adopt"
+    files.remove_tree(staging)
+    files.make_dir(staging)
+    moves = []
+    for number, path in enumerate(wanted):
+        copy = staging / f"{number:06}"
+        tree.build(tree.walk(source / path), source / path, copy, tree.Recipe(), jobs=1)
+        moves.append((str(copy), path))
+    files.sync_file_system(staging)
+    owed = Journal(ADOPT, run_id, str(folder), tuple(moves))
+    journal.write(place.state, owed)
+    _settle_adoption(place, owed)
+    return wanted
+
+
+def _folders(folder: Path) -> list[str]:
+    try:
+        return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _require_fitting(place: Place, source: Path, wanted: Sequence[str], scheme: IdScheme) -> None:
+    """Each generation must have its own id and a parent in the store or among those that come."""
+    theirs, ours = Inventory.read(source, scheme), Inventory.read(place.real, scheme)
+    coming = {gen.key for gen in theirs.gens.values() if gen.path in wanted}
+    problems: list[Problem] = [p for p in theirs.problems if p.blocking and any(p.path.startswith(w) for w in wanted)]
+    for key in sorted(coming):
+        gen = theirs.gens[key]
+        problems += judge(theirs, gen)
+        if gen.parent_key and not ours.exists(gen.parent_key) and gen.parent_key not in coming:
+            problems.append(Problem("missing-parent", gen.stage, gen.gen_id, gen.path, "its parent is in neither store"))
+    if problems:
+        lines = "; ".join(f"{p.kind} {p.path}: {p.message}" for p in problems[:5])
+        raise DecisionNeeded(f"{len(problems)} things stand against it: {lines}", where=source)
+
+
+def _settle_adoption(place: Place, owed: Journal) -> str:
+    """Rename in what is not there yet; every piece was complete and durable before the first rename."""
+    for copy, path in owed.moves:
+        if Path(copy).exists():
+            target = place.real / path
+            files.make_dirs(target.parent)
+            files.rename(copy, target)
+    for folder in sorted({(place.real / path).parent for _, path in owed.moves}):
+        files.sync_dir(folder)
+    files.remove_tree(place.state / "adopt")
+    journal.remove(place.state)
+    return f"adopting from run {owed.run_id} is complete now"

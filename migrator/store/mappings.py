@@ -1,0 +1,86 @@
+"""Old id -> new id, by run and over all runs; the CSV files that a run leaves. Opens only mapping files, to read."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from migrator.errors import CareNeeded
+from migrator.store.layout import STAGES, run_mappings
+from migrator.store.problems import COLUMNS as ISSUE_COLUMNS
+from migrator.store.problems import Problem
+from migrator.store.records import Key
+
+MAPPING, SYNTHETIC, ISSUES = "mapping.csv", "synthetic_drafts.csv", "issues.csv"
+MAPPING_COLUMNS = ("stage", "old_gen_id", "new_gen_id")
+SYNTHETIC_COLUMNS = (
+    "draft_gen_id",
+    "how",
+    "essay_old_gen_id",
+    "essay_new_gen_id",
+    "combo_id",
+    "template_id",
+    "llm_model_id",
+    "replicate",
+)
+Row = tuple[str, str, str]
+
+
+def sorted_rows(rows: Iterable[Row]) -> list[Row]:
+    """Rows of a mapping by stage order, then old id."""
+    return sorted(rows, key=lambda row: (STAGES.index(row[0]), row[1]))
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().encode(errors="backslashreplace")
+
+
+def _harmless(value: object) -> object:
+    """A cell that no spreadsheet takes for a formula."""
+    return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+def render_mapping(rows: Iterable[Row]) -> bytes:
+    """mapping.csv: stage, old_gen_id, new_gen_id."""
+    return _csv(MAPPING_COLUMNS, rows)
+
+
+def render_synthetic(rows: Iterable[Mapping[str, object]]) -> bytes:
+    """synthetic_drafts.csv, one row an essay that got a draft."""
+    return _csv(SYNTHETIC_COLUMNS, ([row[column] for column in SYNTHETIC_COLUMNS] for row in rows))
+
+
+def render_issues(problems: Iterable[Problem]) -> bytes:
+    """issues.csv: kind, blocking, stage, gen_id, path, message."""
+    rows = ([_harmless(value) for value in problem.row().values()] for problem in problems)
+    return _csv(ISSUE_COLUMNS, rows)
+
+
+def read_mapping(path: Path) -> dict[Key, str]:
+    """One run's mapping. Raises CareNeeded where the file is missing or is not one."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {(row["stage"], row["old_gen_id"]): row["new_gen_id"] for row in csv.DictReader(file)}
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise CareNeeded(f"a mapping cannot be read: {error}", where=path) from None
+
+
+def compose(maps: Iterable[Mapping[Key, str]]) -> dict[Key, str]:
+    """(stage, any id of the past) -> the id of today, over runs in their order."""
+    total: dict[Key, str] = {}
+    for one in maps:
+        for (stage, first), current in total.items():
+            total[stage, first] = one.get((stage, current), current)
+        total |= one
+    return total
+
+
+def of_tree(root: Path, run_ids: Iterable[str]) -> dict[Key, str]:
+    """All mappings of a tree composed; `run_ids` in the ledger's order."""
+    return compose(read_mapping(root / run_mappings(run_id) / MAPPING) for run_id in run_ids)

@@ -1,0 +1,90 @@
+"""Read the new tree back and prove that it is what the plan says. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from migrator.build import Build
+from migrator.engine import tree
+from migrator.engine.snapshots import Manifest, manifest_of
+from migrator.engine.tree import FILE, Entry
+from migrator.errors import MigratorError
+from migrator.plan import Plan
+from migrator.store.inventory import Inventory
+from migrator.store.layout import is_own
+
+_SHOWN = 5
+
+
+class VerificationFailed(MigratorError):
+    """The new tree is not what was planned; the live tree is untouched. `findings` lists all of it."""
+
+    def __init__(self, findings: Iterable[str]) -> None:
+        self.findings = sorted(findings)
+        more = len(self.findings) - _SHOWN
+        shown = "; ".join(self.findings[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+        super().__init__(f"the new tree is not what was planned: {shown}")
+
+
+def run(build: Build, plan: Plan, *, jobs: int | None = None) -> Manifest:
+    """The manifest of the new tree, read back from the disk. Raises VerificationFailed."""
+    entries = tree.walk(build.root)
+    digests = tree.hash_files(build.root, [entry.path for entry in entries if entry.kind == FILE], jobs)
+    findings = [
+        *_contents(build, digests),
+        *_attributes(plan, entries),
+        *_payload(build, plan),
+        *_generations(build, plan),
+    ]
+    if findings:
+        raise VerificationFailed(findings)
+    return manifest_of(entries, digests)
+
+
+def _contents(build: Build, digests: dict[str, str]) -> Iterable[str]:
+    """Every file is there with its bytes, and no other."""
+    for path in build.expected.keys() | digests.keys():
+        if build.expected.get(path) != digests.get(path):
+            yield f"{path} does not have the content that was planned"
+
+
+def _attributes(plan: Plan, entries: list[Entry]) -> Iterable[str]:
+    """Whatever was there before has its kind, mode, owner and target, and its time unless it was rewritten."""
+    found = {entry.path: entry for entry in entries}
+    targets = tree.targets(plan.entries, plan.recipe.moves)
+    for old in plan.entries:
+        new = found.get(targets[old.path])
+        if new is None or (old.kind, old.mode, old.uid, old.gid, old.target) != (
+            new.kind,
+            new.mode,
+            new.uid,
+            new.gid,
+            new.target,
+        ):
+            yield f"{targets[old.path]} is missing or has other attributes"
+        elif old.mtime_ns != new.mtime_ns and old.path not in plan.recipe.contents and not is_own(old.path):
+            yield f"{targets[old.path]} has another time"
+
+
+def _payload(build: Build, plan: Plan) -> Iterable[str]:
+    """What no step rewrites has the bytes that it had."""
+    for placed in build.placed:
+        if placed.before != placed.after and placed.source not in plan.recipe.contents:
+            yield f"{placed.target} is not the copy of {placed.source}"
+
+
+def _generations(build: Build, plan: Plan) -> Iterable[str]:
+    """Before -> after is a bijection, the records are those planned, and each step's own check holds."""
+    store = Inventory.read(build.root, plan.before.scheme)
+    if store.gens.keys() != plan.after.gens.keys():
+        for stage, gen_id in store.gens.keys() ^ plan.after.gens.keys():
+            yield f"{stage} {gen_id} is in only one of plan and tree"
+    if {(stage, old) for stage, old, _ in plan.mapping} != plan.before.gens.keys():
+        yield "the mapping does not name every generation of the old tree"
+    for problem in store.problems:
+        if problem.blocking:
+            yield f"{problem.kind}: {problem.path} {problem.message}"
+    for step, _ in plan.steps:
+        for problem in step.check(plan.before, store) if step.check else ():
+            if problem.blocking:
+                yield f"{step}: {problem.kind}: {problem.path} {problem.message}"
