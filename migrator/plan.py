@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from migrator.engine import tree
 from migrator.engine.ledger import Applied
@@ -83,7 +83,7 @@ def make(
     accept: Collection[str] = (),
 ) -> Plan:
     """Fold the steps over the store. Problems are values: all are in the plan, blocking ones first."""
-    before = after = store.with_problems(_strange_entries(entries))
+    before = after = replace(store, problems=(*store.problems, *_strange_entries(entries)))
     done: list[tuple[Step, Effect]] = []
     for step in steps:
         after, effect = _run_step(step, after)

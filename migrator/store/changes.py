@@ -125,7 +125,15 @@ def fold(store: Inventory, changes: Iterable[Change]) -> tuple[Inventory, Effect
         ),
         touched=_touched(store, after, todo),
     )
-    return after.with_problems(todo.problems), effect
+    return _with_problems(store, after, todo), effect
+
+
+def _with_problems(before: Inventory, after: Inventory, todo: _Sorted) -> Inventory:
+    """The findings, in the names on disk. A generation keeps the blocking ones of the first step that found any."""
+    new = [p for p in todo.problems if not (p.blocking and (p.stage, p.gen_id) in before.blocked)]
+    found = frozenset(_now((p.stage, p.gen_id), todo.renames) for p in new if p.blocking and p.gen_id)
+    shown = [before.as_on_disk(problem) for problem in new]
+    return replace(after, problems=(*after.problems, *shown), blocked=after.blocked | found)
 
 
 def _now(key: Key, renames: Mapping[Key, str]) -> Key:
@@ -170,11 +178,22 @@ def _sort(store: Inventory, changes: Iterable[Change]) -> _Sorted:
         target = (PARENT_STAGE[key[0]], parent)
         if not store.exists(target) and target not in todo.adds:
             raise MigratorError(f"a step gives {key[0]} {key[1]} the parent {parent}, which is not in the store")
+    if any(problem.blocking for problem in (*store.problems, *todo.problems)):
+        _keep_off_others(store, todo.renames)
     final = [_now(key, todo.renames) for key in (*store.gens, *store.unread, *todo.adds)]
     if len(set(final)) != len(final):
         twice = next(key for key in sorted(final) if final.count(key) > 1)
         raise MigratorError(f"a step gives two generations the name {twice[0]} {twice[1]}")
     return todo
+
+
+def _keep_off_others(store: Inventory, renames: dict[Key, str]) -> None:
+    """Drop renames onto a name that a generation keeps because it is blocked: the run stops, the plan goes on."""
+    held = {key for key in (*store.gens, *store.unread) if key not in renames}
+    while dropped := [key for key, new in renames.items() if (key[0], new) in held]:
+        for key in dropped:
+            del renames[key]
+        held |= set(dropped)
 
 
 # -- documents
@@ -233,11 +252,14 @@ def _renamed(store: Inventory, renames: Mapping[Key, str]) -> Inventory:
         if changed or new != gen.gen_id:
             gen = replace(gen, gen_id=new, documents=documents if changed else gen.documents)
         gens[gen.key] = gen
+    everyone: dict[str, dict[str, str]] = {stage: {} for stage in STAGES}
+    for stage, gen_id in store.gens:
+        everyone[stage][gen_id] = names[stage].get(gen_id, gen_id)
     moved = replace(store, gens=gens, blocked=frozenset(_now(key, renames) for key in store.blocked))
     return replace(
         moved,
         tables={path: _followed_table(path, table, store, moved, names) for path, table in store.tables.items()},
-        selections={path: follow_selection(text, names) for path, text in store.selections.items()},
+        selections={path: follow_selection(text, everyone) for path, text in store.selections.items()},
         copies=tuple(follow_copy(name, names) for name in store.copies),
     )
 

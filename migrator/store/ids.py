@@ -78,6 +78,12 @@ def normalise(value: object) -> str:
     return str(value).strip().lower()
 
 
+def _shown(value: object) -> str:
+    """A value for a message, short enough for a line."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def text_fault(field: str, value: object) -> Fault | None:
     """What is wrong with a text or parent field of a signature, or None."""
     if is_absent(value):

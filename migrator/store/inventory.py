@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from migrator.store.records import Gen, Key
 from migrator.store.references import is_selection, stage_of_row
 from migrator.store.table import InvalidTable, Table, decode
 
+_LINKED = "is a symbolic link: a run never writes through one"
 MAX_TABLE_BYTES = 256 << 20
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: a FIFO in a file's place must not hang
 
@@ -184,11 +185,15 @@ class Inventory:
             cache[column] = cells
         return cache[column].get(gen.key, [])
 
-    def with_problems(self, problems: Iterable[Problem]) -> Inventory:
-        """The same, with more findings. A generation keeps the blocking ones of the first that found any."""
-        new = [p for p in problems if not (p.blocking and (p.stage, p.gen_id) in self.blocked)]
-        found = frozenset((p.stage, p.gen_id) for p in new if p.blocking and p.gen_id)
-        return replace(self, problems=(*self.problems, *new), blocked=self.blocked | found)
+    def as_on_disk(self, problem: Problem) -> Problem:
+        """A finding of a step in the names that the live tree has: the operator looks there."""
+        gen = self.gens.get((problem.stage, problem.gen_id))
+        if gen is None or gen.origin in ("", gen.gen_id):
+            return problem
+        path = problem.path
+        if path == gen.path or path.startswith(gen.path + "/"):
+            path = gen_path(gen.stage, gen.origin) + path[len(gen.path) :]
+        return replace(problem, gen_id=gen.origin, path=path)
 
 
 class _Reader:
@@ -228,7 +233,7 @@ class _Reader:
     def _names(self, folder: str, *, folders: bool = False) -> list[str]:
         """Sorted names in a folder; a folder that is a symbolic link is a problem, since a run cannot follow it."""
         if (self.root / folder).is_symlink():
-            self._problem(UNSAFE_PATH, folder, "is a symbolic link: a run never writes through one")
+            self._problem(UNSAFE_PATH, folder, _LINKED)
             return []
         try:
             with os.scandir(self.root / folder) as entries:
@@ -238,7 +243,9 @@ class _Reader:
         names = []
         for entry in found:
             if folders and entry.is_symlink() and not entry.name.startswith("."):
-                self._problem(UNSAFE_PATH, f"{folder}/{entry.name}", "is a symbolic link: a run never writes through one")
+                stage = folder.removeprefix(GENS + "/")
+                key = (stage, entry.name) if stage in STAGES else ("", "")
+                self._problem(UNSAFE_PATH, f"{folder}/{entry.name}", _LINKED, key)
             elif not folders or entry.is_dir(follow_symlinks=False):
                 names.append(entry.name)
         return names
@@ -248,7 +255,7 @@ class _Reader:
     def _stage(self, stage: str, rows: Mapping[Key, Mapping[str, str]]) -> Iterator[tuple[Key, Gen]]:
         if (self.root / GENS).is_symlink():
             if stage == DRAFT:
-                self._problem(UNSAFE_PATH, GENS, "is a symbolic link: a run never writes through one")
+                self._problem(UNSAFE_PATH, GENS, _LINKED)
             return
         for gen_id in self._names(f"{GENS}/{stage}", folders=True):
             if gen_id.startswith("."):

@@ -26,7 +26,7 @@ Key = tuple[str, str]  # (stage, gen_id)
 NOTHING: Mapping[str, Any] = {}
 
 PARENT_KEYS = {ESSAY: ("parent_gen_id", "draft_gen_id"), EVALUATION: ("parent_gen_id", "essay_gen_id")}
-MODEL_STAGES = (DRAFT, EVALUATION)  # an essay's model is no part of its task
+CANONICAL_KEYS = ("template_id", "combo_id", "parent_gen_id", "llm_model_id")  # in the order in which they are added
 SIGNATURE_SOURCES = {
     # signature field -> (canonical key of metadata.json, property of Gen)
     DRAFT: {
@@ -157,10 +157,11 @@ class Gen:
 
     def missing_canonical(self) -> dict[str, Any]:
         """What metadata.json lacks to be enough alone: canonical key -> value as read elsewhere."""
+        sources = dict(SIGNATURE_SOURCES[self.stage].values())
         return {
-            key: getattr(self, source)
-            for key, source in SIGNATURE_SOURCES[self.stage].values()
-            if is_absent(self.metadata.get(key))
+            key: getattr(self, sources[key])
+            for key in CANONICAL_KEYS
+            if key in sources and is_absent(self.metadata.get(key))
         }
 
     def signature(self, **overrides: object) -> Signature:

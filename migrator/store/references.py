@@ -92,7 +92,10 @@ def is_selection(path: str) -> bool:
 
 
 def follow_selection(text: str, names: Names) -> str:
-    """A list of ids with each line that is an essay's or a draft's id replaced by the bare new id."""
+    """A list of ids with each line that is an essay's or a draft's id replaced by the bare new id.
+
+    `names` must hold every generation, those that keep their name too: their lines lose their blanks.
+    """
     result = []
     for number, (line, end) in enumerate(lines(text)):
         mark = "\ufeff" if number == 0 and line.startswith("\ufeff") else ""
