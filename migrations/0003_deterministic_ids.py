@@ -21,6 +21,7 @@ from migrator import (
     canonical,
     faults,
     is_absent,
+    judge,
     missing_parent,
 )
 
@@ -81,9 +82,6 @@ def same_task(gen: Gen, other: Gen) -> Problem:
 
 
 def check(before: Inventory, after: Inventory) -> Iterator[Problem]:
-    """Every essay and evaluation hangs below a generation that is there."""
-    for stage in PARENT_STAGE:
-        for gen in after.generations(stage):
-            orphan = missing_parent(after, gen)
-            if orphan:
-                yield orphan
+    """Every id is the one that metadata.json gives, and every parent is there."""
+    for gen in after.generations():
+        yield from judge(after, gen)

@@ -5,7 +5,7 @@ The names below are what a step's author and a notebook may import; importing th
 
 from migrator.errors import MigratorError
 from migrator.store.changes import Add, Change, Edit, Relink, Rename, Renumber
-from migrator.store.checks import faults, missing_parent
+from migrator.store.checks import faults, judge, missing_parent
 from migrator.store.ids import (
     IdRegistry,
     IdScheme,
@@ -50,6 +50,7 @@ __all__ = [
     "first_present",
     "is_absent",
     "is_right_id",
+    "judge",
     "missing_parent",
     "normalise",
     "values_of",

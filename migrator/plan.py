@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from migrator.engine import tree
 from migrator.engine.ledger import Applied
@@ -18,6 +19,7 @@ from migrator.errors import MigratorError
 from migrator.store import codec
 from migrator.store.changes import Effect, fold, rewritten
 from migrator.store.checks import judge
+from migrator.store.ids import PREFIX
 from migrator.store.inventory import Inventory
 from migrator.store.layout import METADATA, PARENT_STAGE, STAGES, is_derived
 from migrator.store.mappings import Row, sorted_rows
@@ -56,7 +58,11 @@ class Plan:
     recipe: Recipe
     counts: Mapping[str, int]
     fingerprint: str
-    checks: tuple[Check, ...] = field(default=())
+
+    @cached_property
+    def checks(self) -> tuple[Check, ...]:
+        """What holds on the planned result, with today's values; computed when it is asked for."""
+        return tuple(_checks(self.before, self.after))
 
     @property
     def blocking(self) -> list[Problem]:
@@ -110,7 +116,6 @@ def make(
         recipe=recipe,
         counts=_counts(before, after),
         fingerprint=fingerprint(entries, steps, ledger, before),
-        checks=tuple(_checks(before, after)),
     )
 
 
@@ -251,7 +256,9 @@ def _checks(before: Inventory, after: Inventory) -> list[Check]:
 
 
 def _right(store: Inventory) -> int:
-    return sum(not judge(store, gen) for gen in store.gens.values())
+    """How many ids are right. Most legacy ids do not even have the prefix, so those are not judged."""
+    gens = store.gens.values()
+    return sum(gen.gen_id.startswith(PREFIX[gen.stage]) and not judge(store, gen) for gen in gens)
 
 
 def _children(store: Inventory) -> int:
@@ -259,9 +266,7 @@ def _children(store: Inventory) -> int:
 
 
 def _reaching(store: Inventory) -> int:
-    def reaches(gen: Gen | None) -> bool:
-        while gen is not None and gen.stage in PARENT_STAGE:
-            gen = store.parent(gen)
-        return gen is not None
-
-    return sum(reaches(gen) for gen in store.gens.values() if gen.stage in PARENT_STAGE)
+    reached: set[Key] = {key for key in store.gens if key[0] not in PARENT_STAGE}
+    for stage in PARENT_STAGE:  # essays before evaluations
+        reached |= {key for key, gen in store.gens.items() if key[0] == stage and gen.parent_key in reached}
+    return sum(key[0] in PARENT_STAGE for key in reached)

@@ -28,14 +28,17 @@ class VerificationFailed(MigratorError):
 
 def run(build: Build, plan: Plan, *, jobs: int | None = None) -> Manifest:
     """The manifest of the new tree, read back from the disk. Raises VerificationFailed."""
+    findings: list[str] = []
     entries = tree.walk(build.root)
-    digests = tree.hash_files(build.root, [entry.path for entry in entries if entry.kind == FILE], jobs)
-    findings = [
-        *_contents(build, digests),
-        *_attributes(plan, entries),
-        *_payload(build, plan),
-        *_generations(build, plan),
-    ]
+
+    def meanwhile() -> None:
+        findings.extend(_attributes(plan, entries))
+        findings.extend(_payload(build, plan))
+        findings.extend(_generations(build, plan))
+
+    paths = [entry.path for entry in entries if entry.kind == FILE]
+    digests = tree.hash_files(build.root, paths, jobs, meanwhile=meanwhile)
+    findings.extend(_contents(build, digests))
     if findings:
         raise VerificationFailed(findings)
     return manifest_of(entries, digests)

@@ -5,16 +5,23 @@ Commands are loaded when they are called, so that `--help` imports neither panda
 
 from __future__ import annotations
 
+import gc
 import importlib
+import io
 import os
 import signal
 import sys
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from migrator import __version__
-from migrator.cli.settings import Settings
+from migrator.cli.settings import Settings, complete_envs
+
+if TYPE_CHECKING:
+    from migrator.errors import MigratorError
+
+INTERRUPTED = 130
 
 # name -> (module, what it does): the help page is printed without importing any of them
 COMMANDS = {
@@ -49,6 +56,29 @@ class _Lazy(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, and remember what was typed: a hint may repeat it."""
+        ctx.meta["arguments"] = list(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command; its errors are told here, where it is still known whether JSON is wanted."""
+        from migrator.errors import MigratorError
+
+        try:
+            return super().invoke(ctx)
+        except MigratorError as error:
+            return _told(error)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            return _told(MigratorError(error.strerror or str(error), where=error.filename))
+        except (KeyboardInterrupt, EOFError, click.Abort):
+            from migrator.cli.screen import report_interrupt
+
+            report_interrupt()
+            return INTERRUPTED
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
@@ -72,7 +102,7 @@ class _Lazy(click.Group):
 @click.option("--migrations", metavar="DIR", help="The folder of numbered steps.")
 @click.option("--backups", metavar="DIR", help="Where runs and snapshots lie; on the data root's file system.")
 @click.option("--mappings", metavar="DIR", help="Where copies of the mappings go.")
-@click.option("--env", metavar="NAME", help="A section [env.NAME] of migrator.toml.")
+@click.option("--env", metavar="NAME", shell_complete=complete_envs, help="A section [env.NAME] of migrator.toml.")
 @click.version_option(__version__, prog_name="migrator")
 @click.pass_context
 def group(ctx: click.Context, **flags: str | None) -> None:
@@ -85,36 +115,40 @@ def group(ctx: click.Context, **flags: str | None) -> None:
     ctx.obj = Settings(flags)
 
 
+def _told(error: MigratorError) -> int:
+    from migrator.cli.screen import report_error
+
+    report_error(error)
+    return error.exit_code
+
+
 def _terminated(signum: int, frame: Any) -> NoReturn:
     """SIGTERM ends a run as Ctrl-C does: undone, said, exit 130."""
     raise KeyboardInterrupt
 
 
 def main(args: list[str] | None = None) -> NoReturn:
-    """Run the command line. The only place that turns errors into exit codes."""
-    from migrator.errors import MigratorError
-
+    """Run the command line. The only place that exits; what a command returns is its exit code, None is 0."""
+    arguments = sys.argv[1:] if args is None else args
     signal.signal(signal.SIGTERM, _terminated)
+    gc.disable()  # one command, then exit: tables of records live to its end, and collecting them is a fifth of a plan
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # an id that the terminal's encoding lacks is no error
     try:
-        code = group.main(args, prog_name="migrator", standalone_mode=False)
-    except MigratorError as error:
-        from migrator.cli.screen import report_error
-
-        report_error(error)
-        code = error.exit_code
-    except click.exceptions.Abort:
-        code = _interrupted()
-    except KeyboardInterrupt:
-        code = _interrupted()
-    except click.ClickException as error:
+        code = group.main(arguments, prog_name="migrator", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        code = 2 if isinstance(error, click.UsageError) else error.exit_code
+        code = error.exit_code
+    except click.ClickException as error:
+        from migrator.cli.screen import report_usage
+
+        report_usage(error, as_json="--json" in arguments)
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        code = INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; say nothing more
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _interrupted() -> int:
-    click.echo("interrupted; the data root is as it was (migrator status tells if anything is owed)", err=True)
-    return 130

@@ -1,4 +1,4 @@
-"""What the commands print with, and how errors look. Imports rich only when something is printed.
+"""What the commands print with, and how errors look. Imports rich only when something is printed with it.
 
 Standard output holds results, standard error everything else; with --json standard output is one JSON object.
 """
@@ -7,24 +7,51 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from migrator.report.text import escape, grid, marked, plain, sign
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
+    from migrator.cli.settings import Env
     from migrator.errors import MigratorError
 
-__all__ = ["confirmed", "console", "error_console", "escape", "interactive", "json_option", "mark", "plain",
-           "print_json", "report_error", "symbol", "table", "wants_json", "yes_option"]
+__all__ = [
+    "confirmed",
+    "consent",
+    "console",
+    "error_console",
+    "error_defaults",
+    "escape",
+    "interactive",
+    "json_option",
+    "mark",
+    "plain",
+    "print_json",
+    "report_error",
+    "report_interrupt",
+    "report_usage",
+    "require_name",
+    "run_has_begun",
+    "show",
+    "show_facts",
+    "symbol",
+    "table",
+    "typed",
+    "wants_json",
+    "yes_option",
+]
 
-JSON = "json"  # key in the context's meta
+JSON, DEFAULTS, BEGUN, ARGUMENTS = "json", "error defaults", "begun", "arguments"  # keys in the context's meta
 _WIDE = 10_000  # columns of a pipe or a file: nothing is folded there
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -76,7 +103,27 @@ def _console(stream: TextIO) -> Console:
     from rich.console import Console
 
     wide = None if stream.isatty() else _WIDE
-    return Console(file=stream, width=wide, highlight=False, emoji=False, soft_wrap=False)
+    return Console(file=stream, width=wide, highlight=False, emoji=False)
+
+
+def show(*things: RenderableType) -> None:
+    """Print texts (markup; wrapped at words) and tables on standard output."""
+    out = console()
+    with out.capture() as captured:
+        for thing in things:
+            out.print(thing)
+    lines = captured.get().splitlines()
+    click.echo("\n".join(line.rstrip(" ") for line in lines), color=True)
+
+
+def show_facts(facts: Iterable[tuple[str, object, str]]) -> None:
+    """Lines of (label, text, remark): paths and commands, never broken, so that they can be copied whole."""
+    rows = [(label, plain(text), remark) for label, text, remark in facts]
+    first = max((len(label) for label, _, _ in rows), default=0)
+    out = console()
+    for label, text, remark in rows:
+        tail = f"   [dim]{escape(remark)}[/]" if remark else ""
+        out.print(f"  [dim]{label:{first}}[/]  {escape(text)}{tail}", soft_wrap=True)
 
 
 def print_json(obj: object) -> None:
@@ -85,7 +132,7 @@ def print_json(obj: object) -> None:
 
 
 def table(*headers: str) -> Table:
-    """A table of the family for `console().print`; a header that starts with `>` is set to the right."""
+    """A table of the family for `show`; a header that starts with `>` is set to the right. Cells are markup."""
     return grid(*headers)
 
 
@@ -99,7 +146,7 @@ def mark(name: str) -> str:
     return marked(name, sys.stdout.encoding or "ascii")
 
 
-# -- questions and errors
+# -- questions
 
 
 def interactive() -> bool:
@@ -109,28 +156,131 @@ def interactive() -> bool:
 
 def confirmed(question: str, name: str = "") -> bool:
     """Ask on standard error; with `name` that word must be typed. Anything else is a no."""
-    answer = click.prompt(plain(question), default="", show_default=False, prompt_suffix=" ", err=True)
-    return bool(answer.strip() == name if name else answer.strip().lower() in ("y", "yes"))
+    answer = str(click.prompt(plain(question), default="", show_default=False, prompt_suffix=" ", err=True)).strip()
+    return answer == name if name else answer.lower() in ("y", "yes")
+
+
+def require_name(env: Env, name: str | None) -> None:
+    """Raise UsageError where --confirm names another env than the one that is chosen."""
+    from migrator.errors import UsageError
+
+    if name is not None and (name != env.name or not name):
+        chosen = f"this is env {env.name}" if env.name else "no env is chosen"
+        raise UsageError(f"--confirm {name}, but {chosen}", hint="--env NAME and --confirm NAME must name the same env")
+
+
+def consent(env: Env, question: str, *, yes: bool, name: str | None) -> bool:
+    """Whether the operator agrees: by --yes, by --confirm (proven by `require_name`), or by an answer now.
+
+    Raises UsageError where nobody can answer, and where --yes is not enough.
+    """
+    from migrator.errors import UsageError
+
+    if name or (yes and not env.confirm):
+        return True
+    if env.confirm:
+        if not interactive():
+            raise UsageError(
+                f"env {env.name} wants its name, --yes is not enough; nothing has been changed",
+                hint=typed_again(f"--confirm {env.name}"),
+            )
+        return confirmed(f"{question} Type {env.name} to go on:", env.name)
+    if not interactive():
+        raise UsageError("nobody is there to answer; nothing has been changed", hint=typed_again("--yes"))
+    return confirmed(f"{question} [y/N]")
+
+
+# -- commands to type
+
+
+def typed(command: str) -> str:
+    """A command line that works as it is: with the global options of this call."""
+    ctx = click.get_current_context(silent=True)
+    return f"migrator {_global_options(ctx)}{command}"
+
+
+def typed_again(option: str) -> str:
+    """This very command line with one more option."""
+    ctx = click.get_current_context(silent=True)
+    words = [word for word in (ctx.meta.get(ARGUMENTS, []) if ctx else []) if word != "--yes"]
+    return f"{shlex.join(['migrator', *words])} {option}"
+
+
+def _global_options(ctx: click.Context | None) -> str:
+    """The global options given on the command line, ready to be typed again, with a space behind."""
+    root = ctx.find_root() if ctx else None
+    words = []
+    for name, value in root.params.items() if root else ():
+        if value is not None and root and root.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            words += [f"--{name.replace('_', '-')}", shlex.quote(str(value))]
+    return "".join(word + " " for word in words)
+
+
+def _complete(hint: str) -> str:
+    """A hint whose commands name the same data root as this call; one that has options of its own stays."""
+    options = _global_options(click.get_current_context(silent=True))
+    return re.sub(r"\bmigrator (?=[a-z])(?!.*--yes)(?!.*--confirm)", lambda _: f"migrator {options}", hint)
+
+
+# -- errors
+
+
+def error_defaults(**keys: object) -> None:
+    """Keys that this command's JSON object always has: an error's object has them too."""
+    click.get_current_context().meta[DEFAULTS] = keys
+
+
+def run_has_begun() -> None:
+    """From here on an interruption undoes something."""
+    ctx = click.get_current_context(silent=True)
+    if ctx:
+        ctx.meta[BEGUN] = True
 
 
 def report_error(error: MigratorError) -> None:
     """What happened, where, and what to type next, on standard error; with --json also as the one object."""
+    hint = _complete(error.hint) if error.hint else None
     if wants_json():
-        print_json(error_object(error))
-    say_error(error.message, error.where, error.hint)
+        run = getattr(error, "run", None)
+        status = "rolled-back" if run is not None else "refused"
+        found = {"run_id": run.run_id, "steps": run.steps} if run is not None else {}
+        print_json(_error_object(status, error.message, error.where, hint, error.exit_code) | found)
+    say_error(error.message, error.where, hint)
 
 
-def error_object(error: MigratorError) -> dict[str, object]:
-    """The JSON object of an error; a run that was undone says so and names itself."""
-    run = getattr(error, "run", None)
-    result: dict[str, object] = {
-        "status": "rolled-back" if run is not None else "refused",
-        "error": error.message,
-        "where": error.where,
-        "hint": error.hint,
-        "exit_code": error.exit_code,
+def report_interrupt() -> None:
+    """Say that the user broke off; what a run had begun is undone by then."""
+    message = "interrupted; the data root is as it was"
+    hint = typed("status")
+    if wants_json():
+        ctx = click.get_current_context(silent=True)
+        status = "rolled-back" if ctx and ctx.meta.get(BEGUN) else "refused"
+        print_json(_error_object(status, message, None, hint, 130))
+    say_error(message, None, hint)
+
+
+def report_usage(error: click.ClickException, *, as_json: bool) -> None:
+    """An error of click's, in the same form; the context it happened in is closed already."""
+    ctx = getattr(error, "ctx", None)
+    hint = f"{ctx.command_path if ctx else 'migrator'} --help"
+    if as_json:
+        print_json(_error_object("refused", error.format_message(), None, hint, error.exit_code))
+    say_error(error.format_message(), None, hint)
+
+
+def _error_object(
+    status: str, message: str, where: str | None, hint: str | None, exit_code: int
+) -> dict[str, object]:
+    ctx = click.get_current_context(silent=True)
+    keys: dict[str, object] = dict(ctx.meta.get(DEFAULTS, {})) if ctx else {}
+    return {
+        "status": status,
+        "error": message,
+        "where": where,
+        "hint": hint,
+        "exit_code": exit_code,
+        **{name: value for name, value in keys.items() if name != "status"},
     }
-    return result | ({"run_id": run.run_id} if run is not None else {})
 
 
 def say_error(message: str, where: str | None = None, hint: str | None = None) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from migrator.errors import UsageError
+from migrator.errors import MigratorError, UsageError
 
 if TYPE_CHECKING:
+    import click
+
     from migrator.runner import Notify, Site
 
 FILE = "migrator.toml"
@@ -157,3 +159,27 @@ def shipped_migrations() -> Path:
     package = Path(__file__).resolve().parent.parent
     inside = package / "migrations"
     return inside if inside.is_dir() else package.parent / "migrations"
+
+
+# -- completion in the shell: what cannot be read completes to nothing
+
+
+def complete_envs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Names of the file's sections."""
+    return _completed(lambda: list(Settings(ctx.find_root().params).file.get("env", {})), incomplete)
+
+
+def complete_runs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Run ids of the data root, the newest first."""
+
+    def runs() -> list[str]:
+        return [run.run_id for run in reversed(Settings(ctx.find_root().params).site().runs())]
+
+    return _completed(runs, incomplete)
+
+
+def _completed(names: Callable[[], list[str]], incomplete: str) -> list[str]:
+    try:
+        return [name for name in names() if name.startswith(incomplete)]
+    except (MigratorError, OSError):
+        return []

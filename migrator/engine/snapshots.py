@@ -104,22 +104,38 @@ class Manifest:
 
     def digest(self) -> str:
         """One digest for the tree: paths, kinds, modes, contents; no times, so equal trees have equal digests."""
-        total = hashlib.blake2b(digest_size=20)
-        for entry in self.entries:
-            line = (entry.path, entry.kind, entry.mode, entry.target, self.digests.get(entry.path, ""))
-            total.update(json.dumps(line).encode())
-        return total.hexdigest()
+        digests = self.digests
+        lines = [
+            f"{e.kind} {e.mode:o} {digests.get(e.path, '-')} {_text(e.target)} {_text(e.path)}" for e in self.entries
+        ]
+        return _seal("\n".join(lines).encode())
 
     def render(self) -> bytes:
-        """One JSON line an entry, then a line that seals them."""
+        """A line an entry (kind, mode, owner, group, size, times in ns, digest, path, link), then one that seals them."""
         digests = self.digests
-        lines = [json.dumps([*entry, digests.get(entry.path, "")]) for entry in self.entries]
-        body = ("\n".join(lines) + "\n").encode()
+        lines = [
+            f"{e.kind}\t{e.mode:o}\t{e.uid}\t{e.gid}\t{e.size}\t{e.mtime_ns}\t{e.ctime_ns}\t"
+            f"{digests.get(e.path, '-')}\t{_text(e.path)}\t{_text(e.target)}\n"
+            for e in self.entries
+        ]
+        body = "".join(lines).encode()
         return body + json.dumps({"entries": len(lines), "blake2b": _seal(body)}).encode() + b"\n"
 
 
 def _seal(body: bytes) -> str:
     return hashlib.blake2b(body, digest_size=20).hexdigest()
+
+
+def _text(text: str) -> str:
+    """A path or link for a line: as JSON where it holds what a line cannot (control characters, bytes of no text)."""
+    return text if text.isprintable() and not text.startswith('"') else json.dumps(text)
+
+
+def _parsed(line: str) -> tuple[Entry, str]:
+    kind, mode, uid, gid, size, mtime, ctime, digest, *names = line.split("\t")
+    path, target = (json.loads(name) if name.startswith('"') else name for name in names)
+    numbers = (int(mode, 8), int(uid), int(gid), int(size), int(mtime), int(ctime))
+    return Entry(path, kind, *numbers, target), digest
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -128,10 +144,10 @@ def read_manifest(path: Path) -> Manifest:
         data = path.read_bytes()
         cut = data.rstrip(b"\n").rfind(b"\n") + 1
         body, seal = data[:cut], json.loads(data[cut:])
-        rows = [json.loads(line) for line in body.splitlines()]
+        rows = [_parsed(line) for line in body.decode().split("\n")[:-1]]
         if seal != {"entries": len(rows), "blake2b": _seal(body)}:
             raise ValueError("its seal does not fit")
-        return Manifest([Entry(*row[:-1]) for row in rows], {row[0]: row[-1] for row in rows if row[-1]})
+        return Manifest([entry for entry, _ in rows], {entry.path: digest for entry, digest in rows if digest != "-"})
     except (OSError, ValueError, TypeError, IndexError) as error:
         raise CareNeeded(
             f"the manifest of a snapshot cannot be trusted: {error}",

@@ -13,6 +13,7 @@ from typing import NamedTuple
 _TOKEN = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 _MAP = bytes(1 if byte in _TOKEN else 0 for byte in range(256))
 _LONGEST = 4096  # no file name is longer: a longer run is cut there
+_WHOLE = 1 << 20  # pieces smaller than this are the end of a file, or all of it
 
 
 class Hit(NamedTuple):
@@ -36,6 +37,12 @@ class Tokens:
         )
         self.shortest = min(map(len, self.plain), default=0)
 
+    def look(self, path: str, data: bytes) -> list[Hit]:
+        """The tokens of a whole file."""
+        search = Search(self, path)
+        search.pieces.append(data)
+        return search.close()
+
     def search(self, path: str) -> Search:
         """A search through one file, fed piece by piece."""
         return Search(self, path)
@@ -54,8 +61,8 @@ class Search:
     def feed(self, data: bytes) -> None:
         """Look through a piece; a token that may go on in the next one waits for it."""
         self.pieces.append(data)
-        if self.tokens.odd or len(data) < _LONGEST:
-            return  # a name with blanks in it may go on behind any of them
+        if self.tokens.odd or len(data) < _WHOLE:
+            return  # small enough, or a name with blanks in it may go on behind any of them
         data = b"".join(self.pieces)
         cut = len(data)
         while cut > len(data) - _LONGEST and _MAP[data[cut - 1]]:
@@ -65,7 +72,7 @@ class Search:
 
     def close(self) -> list[Hit]:
         """What was found, in order of place."""
-        self._look(b"".join(self.pieces))
+        self._look(self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces))
         self.pieces = []
         return self.hits
 

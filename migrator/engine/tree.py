@@ -25,6 +25,7 @@ from migrator.engine.tokens import Hit, Tokens
 from migrator.errors import MigratorError, TryAgain
 
 FOLDER, FILE, LINK, OTHER = "d", "f", "l", "?"
+_KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: FOLDER, stat.S_IFLNK: LINK}
 _SPINE_DEPTH = 2  # folders down to here are made first, by one process; what lies below is shared out
 _CHUNKS_PER_WORKER = 4
 _LARGEST_CHUNK = 40_000  # of cost, about 20,000 files: so that progress moves on large stores
@@ -56,49 +57,44 @@ def new_digest() -> hashlib.blake2b:
 def walk(root: Path) -> list[Entry]:
     """Everything below a folder and the folder itself (path ""), parents first, names sorted. Reads no content."""
     entries: list[Entry] = []
-    top = os.stat(root)
-    entries.append(Entry("", FOLDER, stat.S_IMODE(top.st_mode), top.st_uid, top.st_gid, 0, top.st_mtime_ns, 0))
-    _walk(str(root), "", entries)
+    try:
+        fd = os.open(root, _OPEN_FOLDER)
+    except OSError as error:
+        raise MigratorError(f"the folder cannot be read: {error.strerror}", where=root) from error
+    try:
+        top = os.fstat(fd)
+        entries.append(Entry("", FOLDER, stat.S_IMODE(top.st_mode), top.st_uid, top.st_gid, 0, top.st_mtime_ns, 0))
+        _walk(fd, "", entries)
+    except FileNotFoundError as error:
+        raise TryAgain(
+            "a file vanished while the tree was being read", where=error.filename, hint="repeat the command"
+        ) from None
+    except OSError as error:
+        raise MigratorError(f"the tree cannot be read: {error.strerror}", where=error.filename) from error
+    finally:
+        os.close(fd)
     return entries
 
 
-def _walk(folder: str, prefix: str, entries: list[Entry]) -> None:
-    try:
-        with os.scandir(folder) as scan:
-            found = sorted(scan, key=lambda entry: entry.name)
-    except OSError as error:
-        raise MigratorError(f"a folder cannot be read: {error.strerror}", where=folder) from error
-    for entry in found:
-        try:
-            status = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            raise TryAgain(
-                "a file vanished while the tree was being read", where=entry.path, hint="repeat the command"
-            ) from None
-        kind_bits = stat.S_IFMT(status.st_mode)
-        path = prefix + entry.name
-        kind, size, target = OTHER, status.st_size, ""
-        if kind_bits == stat.S_IFREG:
-            kind = FILE
-        elif kind_bits == stat.S_IFDIR:
-            kind, size = FOLDER, 0
-        elif kind_bits == stat.S_IFLNK:
-            kind, target = LINK, os.readlink(entry.path)
+def _walk(fd: int, prefix: str, entries: list[Entry]) -> None:
+    make = tuple.__new__  # a third of the cost of Entry(...), and a walk makes millions
+    for name in sorted(os.listdir(fd)):
+        status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        mode = status.st_mode
+        kind = _KINDS.get(stat.S_IFMT(mode), OTHER)
+        size = 0 if kind == FOLDER else status.st_size
+        target = os.readlink(name, dir_fd=fd) if kind == LINK else ""
+        times = (status.st_mtime_ns, status.st_ctime_ns)
+        path = prefix + name
         entries.append(
-            Entry(
-                path,
-                kind,
-                stat.S_IMODE(status.st_mode),
-                status.st_uid,
-                status.st_gid,
-                size,
-                status.st_mtime_ns,
-                status.st_ctime_ns,
-                target,
-            )
+            make(Entry, (path, kind, mode & 0o7777, status.st_uid, status.st_gid, size, *times, target))
         )
         if kind == FOLDER:
-            _walk(entry.path, path + "/", entries)
+            child = os.open(name, _OPEN_FOLDER, dir_fd=fd)
+            try:
+                _walk(child, path + "/", entries)
+            finally:
+                os.close(child)
 
 
 def differences(before: Sequence[Entry], after: Sequence[Entry]) -> list[str]:
@@ -304,30 +300,26 @@ def _copy(
     try:
         write_fd = files.new_file(name, dir_fd=to_fd)
         try:
-            before = new_digest()
-            search = tokens.search(path) if tokens else None
-            left = entry.size
-            while True:
-                data = os.read(read_fd, min(left + 1, _BLOCK))
-                if not data:
-                    break
-                left = max(left - len(data), 0)
-                before.update(data)
+            digest = new_digest()
+            search = tokens.search(path) if tokens and content is None else None
+            left = entry.size + 1  # one more than it had, to see its end
+            while left > 0 and (data := os.read(read_fd, min(left, _BLOCK))):
+                digest.update(data)
                 if content is None:
                     files.write(write_fd, data, path)
                     if search:
                         search.feed(data)
-                if not left and len(data) < _BLOCK:
+                left -= len(data)
+                if left == 1 and len(data) < _BLOCK:
                     break
-            old = before.hexdigest()
-            new = old
-            if content is not None:
-                files.write(write_fd, content, path)
-                if search:
-                    search.feed(content)
-                new = hash_bytes(content)
             if search:
                 hits += search.close()
+            old = new = digest.hexdigest()
+            if content is not None:
+                files.write(write_fd, content, path)
+                new = hash_bytes(content)
+                if tokens:
+                    hits += tokens.look(path, content)
             files.copy_xattrs(read_fd, write_fd)
             files.finish(write_fd, path, entry.mode, owner, entry.mtime_ns if content is None else None)
         finally:
@@ -389,14 +381,19 @@ def add(target: Path, additions: Mapping[str, bytes]) -> None:
 
 
 def hash_files(
-    root: Path, paths: Sequence[str], jobs: int | None = None
+    root: Path, paths: Sequence[str], jobs: int | None = None, *, meanwhile: Callable[[], None] | None = None
 ) -> dict[str, str]:
-    """Path -> digest of its content, read now. A file that cannot be read has the digest ""."""
+    """Path -> digest of its content, read now; "" for a file that cannot be read.
+
+    `meanwhile` is called while worker processes hash.
+    """
     share = max(1, len(paths) // ((jobs or _cores()) * _CHUNKS_PER_WORKER) + 1)
     parts = [paths[start : start + share] for start in range(0, len(paths), share)]
     with executor(len(paths), jobs) as pool:
-        found = list(pool.map(_hash_chunk, [str(root)] * len(parts), parts))
-    return {path: digest for part in found for path, digest in part}
+        hashed = pool.map(_hash_chunk, [str(root)] * len(parts), parts)
+        if meanwhile:
+            meanwhile()
+        return {path: digest for part in hashed for path, digest in part}
 
 
 def _hash_chunk(root: str, paths: Sequence[str]) -> list[tuple[str, str]]:

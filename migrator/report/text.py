@@ -5,11 +5,23 @@ Whatever comes from data goes through `plain` or `escape` first: an id may hold 
 
 from __future__ import annotations
 
+import shlex
 import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from migrator.store.layout import GENS, STAGES
+from migrator.store.problems import ID_COLLISION
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from migrator.plan import Plan
+    from migrator.store.problems import Problem
+
+# measured on two cores with a store of 8,500 files: a guess for the screen, nothing depends on it
+_FILES_A_SECOND, _BYTES_A_SECOND = 2_000, 150e6
 
 # name -> the sign, and what stands for it where the encoding does not have it
 _SIGNS = {
@@ -75,3 +87,151 @@ def grid(*headers: str) -> Table:
         right = header.startswith(">")
         table.add_column(header.removeprefix(">"), justify="right" if right else "left", overflow="fold")
     return table
+
+
+# -- amounts
+
+
+def amount(count: int, volume: float) -> str:
+    """Files and bytes in words; bytes only where there are any."""
+    return many(count, "file") + (f", {size(volume)}" if volume else "")
+
+
+def size(volume: float) -> str:
+    """Bytes in the unit that fits."""
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if volume >= factor:
+            return f"{volume / factor:,.1f} {unit}"
+    return f"{volume / 1e3:,.1f} kB"
+
+
+def seconds(value: float) -> str:
+    """A duration: tenths below a minute, then minutes, then hours."""
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes = round(value / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def number(value: int) -> str:
+    """A count for a table's cell: with commas, a dash for none."""
+    return f"{value:,}" if value else "–"
+
+
+def moment(stamp: str) -> str:
+    """A time of ledger or run.json (UTC, ISO 8601), to the minute."""
+    return stamp[:16].replace("T", " ")
+
+
+def many(count: int, one: str, more: str = "") -> str:
+    """A count with its noun."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
+# -- plans
+
+
+def totals(counts: Mapping[str, int]) -> str:
+    """The one line that sums a plan up, as markup; nothing is ever deleted."""
+    parts = [f"[green]{counts['created']:,} to create[/]", f"[yellow]{counts['renamed']:,} to rename[/]"]
+    if counts["rewritten"]:
+        parts.append(f"[yellow]{counts['rewritten']:,} to rewrite[/]")
+    if counts["unchanged"]:
+        parts.append(f"{counts['unchanged']:,} unchanged")
+    return ", ".join([*parts, "0 to delete"])
+
+
+_VERBS = {"create": "new", "rename": "change", "rewrite": "change"}
+
+
+def steps_table(plan: Plan, encoding: str) -> Table:
+    """What each step does: one line a verb, generations per stage; applied steps are dim."""
+    table = grid("", "Step", "Does", *(f">{stage.capitalize()}" for stage in STAGES))
+    for entry in plan.ledger:
+        name = f"[dim]{entry.number} {escape(entry.name)}[/]"
+        table.add_row(marked("done", encoding), name, f"[dim]applied {moment(entry.end)}[/]")
+    for step, effect in plan.steps:
+        name = escape(step)
+        verbs = [verb for verb in _VERBS if any(verb in touched for touched in effect.touched.values())]
+        for verb in verbs:
+            cells = [number(effect.touched.get(stage, {}).get(verb, 0)) for stage in STAGES]
+            table.add_row(marked(_VERBS[verb], encoding), name, verb, *(_dashed(cell, encoding) for cell in cells))
+            name = ""
+        if not verbs:
+            table.add_row(marked("none", encoding), name, "[dim]changes nothing[/]")
+    return table
+
+
+def _dashed(cell: str, encoding: str) -> str:
+    return f"[dim]{sign('none', encoding)}[/]" if cell == "–" else cell
+
+
+def checks_table(plan: Plan, free: int, encoding: str) -> Table:
+    """The checks on the planned result, with today's value, and the room on the disk."""
+    table = grid("", "", "", "")
+    for check in plan.checks:
+        today = "" if check.today == check.total else f"[dim](today {check.today:,})[/]"
+        value = f"{check.right:,} of {check.total:,}"
+        table.add_row(marked("done" if check.passed else "bad", encoding), escape(check.name), value, today)
+    collisions = sum(problem.kind == ID_COLLISION for problem in plan.problems)
+    open_ones = sum(problem.kind == ID_COLLISION for problem in plan.blocking)
+    value = many(collisions, "collision") if collisions else "no collision"
+    remark = "[dim](accepted)[/]" if collisions and not open_ones else ""
+    table.add_row(marked("bad" if open_ones else "done", encoding), "no two generations share an id", value, remark)
+    enough = plan.bytes_needed <= free
+    table.add_row(
+        marked("done" if enough else "bad", encoding),
+        "the disk has room for a second tree",
+        f"{size(plan.bytes_needed)} needed, {size(free)} free",
+        "",
+    )
+    return table
+
+
+def issue_lines(problems: Sequence[Problem], encoding: str, warnings: int = 2, blocking: int = 5) -> list[str]:
+    """A digest per kind, as markup: how many, and the first few of each. Blocking kinds come first."""
+    kinds: dict[tuple[bool, str], list[Problem]] = {}
+    for problem in problems:
+        kinds.setdefault((not problem.blocking, problem.kind), []).append(problem)
+    lines = []
+    for (warning, kind), found in sorted(kinds.items()):
+        what = "[yellow]warning[/]" if warning else "[red]blocking[/]"
+        lines.append(f"{marked('warning' if warning else 'bad', encoding)}  [bold]{escape(kind)}[/]  {len(found):,}  {what}")
+        shown = warnings if warning else blocking
+        lines += [f"     [dim]{escape(place_of(problem))}[/]  {escape(problem.message)}" for problem in found[:shown]]
+        if 0 < shown < len(found):
+            lines.append(f"     [dim]and {len(found) - shown:,} more[/]")
+    return lines
+
+
+def place_of(problem: Problem) -> str:
+    """Where a finding is: its path, else its stage and id."""
+    return problem.path or f"{problem.stage} {problem.gen_id}".strip()
+
+
+def estimate(plan: Plan) -> str:
+    """How long the run will take, roughly: small files cost their count, large ones their bytes."""
+    rough = len(plan.entries) / _FILES_A_SECOND + plan.bytes_needed / _BYTES_A_SECOND
+    return f"{max(round(rough), 1)} s" if rough < 60 else seconds(rough)
+
+
+def set_aside(root: Path, problems: Sequence[Problem], shown: int = 3) -> list[str]:
+    """Shell commands that take the first few blocked generations out of the store, without losing them."""
+    gens = sorted({(p.stage, p.gen_id) for p in problems if p.stage in STAGES and p.gen_id and p.kind != ID_COLLISION})
+    commands = []
+    for stage, gen_id in gens[:shown]:
+        folder = root / GENS / stage
+        aside = shlex.quote(str(folder / ".set-aside"))
+        commands.append(f"mkdir -p {aside} && mv {shlex.quote(str(folder / gen_id))} {aside}/")
+    if len(gens) > shown:
+        commands.append(f"# and {len(gens) - shown:,} more")
+    return commands
+
+
+def kinds(problems: Sequence[Problem]) -> str:
+    """How many findings of each kind, in one line; empty where there are none."""
+    count: dict[str, int] = {}
+    for problem in problems:
+        count[problem.kind] = count.get(problem.kind, 0) + 1
+    parts = [f"{number:,} {escape(kind)}" for kind, number in sorted(count.items())]
+    return f"{many(sum(count.values()), 'issue')}: {', '.join(parts)}" if parts else ""

@@ -13,9 +13,9 @@ from typing import Any
 from migrator.errors import MigratorError
 from migrator.store.ids import is_absent
 from migrator.store.inventory import Inventory
-from migrator.store.layout import DOCUMENTS, DRAFT, METADATA, PARENT_STAGE, STAGES
+from migrator.store.layout import DRAFT, METADATA, PARENT_STAGE, STAGES
 from migrator.store.problems import Problem
-from migrator.store.records import Gen, Key, documents_of
+from migrator.store.records import Gen, Key
 from migrator.store.references import (
     OWN_KEY,
     PARENT_KEY,
@@ -206,7 +206,11 @@ def _same(a: object, b: object) -> bool:
 def _without(node: Any, keys: tuple[str, ...]) -> Any:
     """A JSON value without these keys at any depth; the same object where none stands."""
     if isinstance(node, dict):
-        kept = {key: _without(value, keys) for key, value in node.items() if key not in keys}
+        kept = {
+            key: _without(value, keys) if isinstance(value, dict | list) else value
+            for key, value in node.items()
+            if key not in keys
+        }
         same = len(kept) == len(node) and all(kept[key] is value for key, value in node.items())
         return node if same else kept
     if isinstance(node, list):
@@ -345,26 +349,25 @@ def _member(gen: Gen, cohort: str) -> dict[str, str]:
 
 def _touched(before: Inventory, after: Inventory, todo: _Sorted) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = {}
-
-    def count(stage: str, verb: str) -> None:
+    for stage, verb in _verbs(before, after, todo):
         row = counts.setdefault(stage, {})
         row[verb] = row.get(verb, 0) + 1
-
-    for key, gen in before.gens.items():
-        new = after.gens[_now(key, todo.renames)]
-        if new.gen_id != gen.gen_id:
-            count(key[0], "rename")
-        elif any(new.documents[name] is not document for name, document in documents_of(gen)):
-            count(key[0], "rewrite")
-    for stage, _ in todo.adds:
-        count(stage, "create")
     return counts
+
+
+def _verbs(before: Inventory, after: Inventory, todo: _Sorted) -> Iterable[tuple[str, str]]:
+    for stage, _ in todo.adds:
+        yield stage, "create"
+    for stage, _ in todo.renames:
+        yield stage, "rename"
+    changed = before.gens.keys() if todo.renames else {*todo.edits, *todo.numbers, *todo.relinks}
+    for key in changed - todo.renames.keys():
+        if rewritten(before.gens[key], after.gens[key]):
+            yield key[0], "rewrite"
 
 
 def rewritten(before: Gen, after: Gen) -> list[str]:
     """Names of the JSON files that differ between two records of one generation."""
-    return [
-        name
-        for name in DOCUMENTS
-        if name in after.documents and after.documents[name] is not before.documents.get(name)
-    ]
+    if after.documents is before.documents:
+        return []
+    return [name for name, document in after.documents.items() if document is not before.documents.get(name)]

@@ -27,6 +27,9 @@ FIELDS = {
 }
 PARENT_FIELDS = frozenset({"draft_gen_id", "essay_gen_id"})
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_PAIRS = [a + b for a in _DIGITS for b in _DIGITS]  # two digits at a time: half the divisions
+_ABSENT = ("nan", "unknown")
+_LONGEST_ABSENT = 7
 _FORBIDDEN = re.compile("[|\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -39,11 +42,11 @@ class IdScheme:
     def digest(self, text: str) -> str:
         """The BLAKE2b digest as a big-endian integer in lower-case base 36, without padding."""
         number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=self.digest_size).digest(), "big")
-        digits = []
+        pairs = []
         while number:
-            number, digit = divmod(number, 36)
-            digits.append(_DIGITS[digit])
-        return "".join(reversed(digits)) or "0"
+            number, pair = divmod(number, 1296)
+            pairs.append(_PAIRS[pair])
+        return "".join(reversed(pairs)).lstrip("0") or "0"
 
 
 DEFAULT_SCHEME = IdScheme()
@@ -68,9 +71,10 @@ class SignatureError(MigratorError, ValueError):
 
 def is_absent(value: object) -> bool:
     """Whether a value counts as missing: null, NaN, blank, or the text `nan` or `unknown` in any case."""
-    if value is None or value != value:  # noqa: PLR0124 - NaN is the one value that is not itself
-        return True
-    return isinstance(value, str) and value.strip().lower() in ("", "nan", "unknown")
+    if isinstance(value, str):
+        text = value.strip()
+        return not text or (len(text) <= _LONGEST_ABSENT and text.lower() in _ABSENT)
+    return value is None or value != value  # noqa: PLR0124 - NaN is the one value that is not itself
 
 
 def normalise(value: object) -> str:
@@ -86,14 +90,20 @@ def _shown(value: object) -> str:
 
 def text_fault(field: str, value: object) -> Fault | None:
     """What is wrong with a text or parent field of a signature, or None."""
+    found = _text_field(field, value)
+    return found if isinstance(found, Fault) else None
+
+
+def _text_field(field: str, value: object) -> str | Fault:
+    """The field as it stands in a signature, or what is wrong with it."""
     if is_absent(value):
         return Fault(MISSING_FIELD, field, f"{field} is missing")
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if not isinstance(value, str) and (not isinstance(value, int) or isinstance(value, bool)):
         return Fault(INVALID_FIELD, field, f"{field} is {_shown(value)}: neither text nor an integer")
     text = str(value) if field in PARENT_FIELDS else normalise(value)
     if _FORBIDDEN.search(text):
         return Fault(INVALID_FIELD, field, f"{field} {_shown(value)} contains '|' or a control character")
-    return None
+    return text
 
 
 def replicate_fault(value: object) -> Fault | None:
@@ -114,23 +124,16 @@ def compute_signature(stage: str, **fields: object) -> Signature:
     if stage not in FIELDS:
         raise ValueError(f"unknown stage {stage!r}: expected one of {', '.join(FIELDS)}")
     names = FIELDS[stage]
-    unknown = sorted(set(fields) - set(names))
-    if unknown:
-        raise TypeError(f"a signature of {stage} has no field {', '.join(unknown)}: it has {', '.join(names)}")
-    faults = []
-    signature: list[str | int] = []
-    for name in names:
-        value = fields.get(name)
-        fault = replicate_fault(value) if name == "replicate" else text_fault(name, value)
-        if fault:
-            faults.append(fault)
-        elif name == "replicate":
-            signature.append(value)  # type: ignore[arg-type] # replicate_fault proved it an int
-        else:
-            signature.append(str(value) if name in PARENT_FIELDS else normalise(value))
+    if len(fields.keys() - names):
+        unknown = ", ".join(sorted(fields.keys() - names))
+        raise TypeError(f"a signature of {stage} has no field {unknown}: it has {', '.join(names)}")
+    found = [_text_field(name, fields.get(name)) for name in names[:-1]]
+    replicate = fields.get("replicate")
+    wrong = [*found, replicate_fault(replicate)]
+    faults = [fault for fault in wrong if isinstance(fault, Fault)]
     if faults:
         raise SignatureError(stage, faults)
-    return tuple(signature)
+    return (*found, replicate)  # type: ignore[arg-type] # no faults: texts and an int
 
 
 def canonical(stage: str, signature: Signature) -> str:

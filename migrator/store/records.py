@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from migrator.store.ids import PARENT_FIELDS, Fault, Signature, compute_signature, is_absent, text_fault
@@ -51,7 +52,7 @@ def first_present(*values: object) -> Any:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Gen:
     """A generation. `origin` is the name it bore when the run began, empty for one that the run makes.
 
@@ -66,7 +67,7 @@ class Gen:
     row: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, bytes] = field(default_factory=dict)  # payload of a generation that the run makes
 
-    @property
+    @cached_property
     def key(self) -> Key:
         """(stage, gen_id)."""
         return (self.stage, self.gen_id)
@@ -76,7 +77,7 @@ class Gen:
         """The folder, relative to the data root."""
         return gen_path(self.stage, self.gen_id)
 
-    @property
+    @cached_property
     def metadata(self) -> Mapping[str, Any]:
         """metadata.json as read."""
         return self.documents.get(METADATA, NOTHING)
@@ -104,10 +105,14 @@ class Gen:
         """The combination's id as read, or None."""
         return first_present(self.metadata.get("combo_id"), self.row.get("combo_id"))
 
-    @property
+    @cached_property
     def parent_value(self) -> Any:
         """The parent's id as read, or None."""
-        return first_present(*(self.metadata.get(key) for key in PARENT_KEYS.get(self.stage, ())))
+        if self.stage not in PARENT_KEYS:
+            return None
+        metadata = self.metadata
+        first, second = PARENT_KEYS[self.stage]
+        return first_present(metadata.get(first), metadata.get(second))
 
     @property
     def parent(self) -> str | None:
@@ -115,7 +120,7 @@ class Gen:
         value = self.parent_value
         return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
 
-    @property
+    @cached_property
     def parent_key(self) -> Key | None:
         """(stage, gen_id) of the parent, or None."""
         parent = self.parent
@@ -176,13 +181,16 @@ def documents_of(gen: Gen) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, gen.documents[name]
 
 
-def values_of(node: object, key: str) -> Iterator[Any]:
+def values_of(node: object, key: str) -> list[Any]:
     """Every value that stands under a key, at any depth."""
-    if isinstance(node, dict):
-        for name, value in node.items():
-            if name == key:
-                yield value
-            yield from values_of(value, key)
-    elif isinstance(node, list):
-        for value in node:
-            yield from values_of(value, key)
+    found: list[Any] = []
+    stack = [node]
+    while stack:
+        here = stack.pop()
+        if isinstance(here, dict):
+            if key in here:
+                found.append(here[key])
+            stack += [value for value in here.values() if type(value) is dict or type(value) is list]
+        elif isinstance(here, list):
+            stack += [value for value in here if type(value) is dict or type(value) is list]
+    return found

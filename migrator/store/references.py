@@ -18,6 +18,7 @@ Names = Mapping[str, Mapping[str, str]]
 STAGE_KEYS = {"draft_gen_id": DRAFT, "essay_gen_id": ESSAY, "evaluation_gen_id": EVALUATION}
 OWN_KEY, PARENT_KEY = "gen_id", "parent_gen_id"
 TASK_KEYS = frozenset({"task_id", "evaluation_task_id"})  # <essay id>__<what was asked of it>
+_ID_KEYS = frozenset({*STAGE_KEYS, *TASK_KEYS, OWN_KEY, PARENT_KEY})
 _PATH = re.compile(rf"(?:(?<=/)|\A)gens/({'|'.join(STAGES)})/([^/]+)(?=/|\Z)")
 _NOBODY: Mapping[str, str] = {}
 
@@ -27,43 +28,48 @@ def follow_document(node: Any, stage: str, names: Names) -> Any:
 
     `stage` is that of the generation whose file it is.
     """
-    if isinstance(node, dict):
+    kind = type(node)
+    if kind is dict:
         return _follow_object(node, stage, names)
-    if isinstance(node, list):
+    if kind is list:
         followed = [follow_document(value, stage, names) for value in node]
         return followed if any(a is not b for a, b in zip(followed, node, strict=True)) else node
-    if isinstance(node, str) and "gens/" in node:
+    if kind is str and "gens/" in node:
         return _follow_paths(node, names)
     return node
 
 
 def _follow_object(node: dict[str, Any], stage: str, names: Names) -> dict[str, Any]:
-    result = node
-    named = node.get("stage")
-    sibling = named if isinstance(named, str) and named in STAGES else stage
+    changed = {}
     for key, value in node.items():
-        followed = _follow_key(key, value, sibling, names)
-        if followed is value:
+        if key in _ID_KEYS:
+            followed = _follow_key(key, value, node, stage, names)
+            if followed is value:
+                followed = follow_document(value, stage, names)
+        elif type(value) is str:  # most values: kept short, a full upgrade asks this a million times
+            if "gens/" not in value:
+                continue
+            followed = _follow_paths(value, names)
+        else:
             followed = follow_document(value, stage, names)
         if followed is not value:
-            if result is node:
-                result = dict(node)
-            result[key] = followed
-    return result
+            changed[key] = followed
+    return {**node, **changed} if changed else node
 
 
-def _follow_key(key: str, value: Any, sibling: str, names: Names) -> Any:
+def _follow_key(key: str, value: Any, node: dict[str, Any], stage: str, names: Names) -> Any:
     if not isinstance(value, str | int) or isinstance(value, bool):
         return value
-    if key == OWN_KEY:
-        stage: str | None = sibling
-    elif key == PARENT_KEY:
-        stage = PARENT_STAGE.get(sibling)
+    if key in STAGE_KEYS:
+        named: str | None = STAGE_KEYS[key]
     elif key in TASK_KEYS:
         return _follow_task(value, names) if isinstance(value, str) else value
     else:
-        stage = STAGE_KEYS.get(key)
-    return names.get(stage, _NOBODY).get(str(value), value) if stage else value
+        sibling = node.get("stage")
+        named = sibling if isinstance(sibling, str) and sibling in STAGES else stage
+        if key == PARENT_KEY:
+            named = PARENT_STAGE.get(named)
+    return names.get(named, _NOBODY).get(str(value), value) if named else value
 
 
 def _follow_task(value: str, names: Names) -> str:

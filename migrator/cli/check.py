@@ -1,0 +1,267 @@
+"""`migrator check`: the guardrail for CI and pre-commit. Reads only; with PATHS only what they name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from migrator.cli.screen import JSON, console, escape, json_option, mark, plain, print_json, table, wants_json
+
+if TYPE_CHECKING:
+    from migrator.cli.settings import Settings
+    from migrator.engine.exchange import Place
+    from migrator.store.problems import Problem
+    from migrator.store.records import Key
+
+_SHOWN = 20  # findings of one kind on a terminal; a pipe, a file and --json get all
+
+
+@dataclass
+class _Wanted:
+    """What PATHS name, relative to the data root; `whole` where that is everything."""
+
+    gens: dict[Key, None] = field(default_factory=dict)
+    tables: dict[str, None] = field(default_factory=dict)
+    others: int = 0
+    whole: bool = False
+
+
+@click.command(short_help="Guardrail: ids match signatures, parents and members exist.")
+@click.argument("paths", nargs=-1, type=click.Path(exists=True))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "github", "json"]),
+    default="text",
+    show_default=True,
+    help="github prints annotations for a pull request.",
+)
+@json_option
+@click.pass_context
+def command(ctx: click.Context, paths: tuple[str, ...], form: str) -> None:
+    """Check that every id is the function of its metadata, that parents are there and that members exist.
+
+    Without PATHS the whole store is read. With PATHS (files or folders of generations, membership.csv files) only the
+    generations and cohorts that they name; then the data root may be left out, it is found above the first of them.
+    Exit 0: all is well. Exit 1: something is not.
+    """
+    if form == "json":
+        ctx.meta[JSON] = True
+    place = _place(ctx.obj, paths)
+    place.require()
+    wanted = _wanted(place, paths)
+    checked, found = _whole(place.real) if wanted.whole else _some(place.real, wanted)
+    failing = _failing(found)
+    if wants_json():
+        _as_json(checked, wanted, failing)
+    elif form == "github":
+        _as_annotations(place, checked, failing)
+    else:
+        _as_text(place, checked, wanted, failing)
+    ctx.exit(1 if failing else 0)
+
+
+# -- what to look at
+
+
+def _place(settings: Settings, paths: tuple[str, ...]) -> Place:
+    """The data root that is named, else the folder with gens/ above the first path that has one."""
+    from migrator.engine.exchange import Place
+    from migrator.store.layout import GENS
+
+    if not paths or settings.flags.get("data_root") or settings.chosen.data_root:
+        return Place.at(settings.data_root)
+    for path in paths:
+        absolute = Path(os.path.abspath(path))
+        for folder in (absolute, *absolute.parents):
+            if (folder / GENS).is_dir():
+                return Place.at(folder)
+    return Place.at(settings.data_root)
+
+
+def _wanted(place: Place, paths: tuple[str, ...]) -> _Wanted:
+    wanted = _Wanted(whole=not paths)
+    for path in paths:
+        relative = _relative(place, path)
+        if relative is None:
+            wanted.others += 1
+        elif not relative:
+            wanted.whole = True
+        else:
+            _add(place.real, relative, wanted)
+    return wanted
+
+
+def _relative(place: Place, path: str) -> tuple[str, ...] | None:
+    """The parts of a path below the data root, or None where it lies elsewhere."""
+    absolute = os.path.abspath(path)
+    named = os.path.join(os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute))
+    for candidate in (absolute, named, os.path.realpath(absolute)):
+        for root in (place.root, place.real):
+            if Path(candidate).is_relative_to(root):
+                return Path(candidate).relative_to(root).parts
+    return None
+
+
+def _add(root: Path, parts: tuple[str, ...], wanted: _Wanted) -> None:
+    """Note the generations and cohorts that a path below the root belongs to, or that lie below it."""
+    from migrator.store.layout import COHORTS, GENS, MEMBERSHIP, STAGES
+
+    top, *rest = parts
+    if top == GENS and rest and rest[0] in STAGES and len(rest) > 1 and (root / GENS / rest[0] / rest[1]).is_dir():
+        if not rest[1].startswith("."):
+            wanted.gens[rest[0], rest[1]] = None
+    elif top == GENS and (not rest or (len(rest) == 1 and rest[0] in STAGES)):
+        for stage in rest or STAGES:
+            wanted.gens |= dict.fromkeys((stage, name) for name in _names(root / GENS / stage) if name[0] != ".")
+    elif top == COHORTS and (len(rest) <= 1 or rest[1:] == [MEMBERSHIP]):
+        for cohort in rest[:1] or _names(root / COHORTS):
+            wanted.tables[f"{COHORTS}/{cohort}/{MEMBERSHIP}"] = None
+    else:
+        wanted.others += 1
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+# -- looking
+
+
+def _whole(root: Path) -> tuple[int, list[Problem]]:
+    from migrator.store import checks
+    from migrator.store.inventory import Inventory
+
+    store = Inventory.read(root)
+    return len(store.gens) + len(store.unread), checks.check(store)
+
+
+def _some(root: Path, wanted: _Wanted) -> tuple[int, list[Problem]]:
+    """Read only what is asked for; of parents and members only that their folders exist."""
+    from dataclasses import replace
+
+    from migrator.store import checks, inventory
+    from migrator.store.records import Gen
+
+    reader = inventory._Reader(root)
+    tables = {path: read for path in wanted.tables if (read := reader._table(path, ("stage", "gen_id")))}
+    rows = reader._rows(tables)
+    gens = {}
+    for key in wanted.gens:
+        documents = reader._documents(key)
+        if documents is None:
+            reader.unread.add(key)
+            continue
+        gens[key] = Gen(*key, key[1], documents, rows.get(key, {}))
+        reader._identity(gens[key])
+    mentioned = {gen.parent_key for gen in gens.values() if gen.parent_key}
+    for read in tables.values():
+        mentioned |= {(record["stage"].strip(), record["gen_id"].strip()) for _, record in read.records()}
+    reader.unread |= {key for key in mentioned - gens.keys() if _is_generation(root, key)}
+    store = inventory.Inventory(
+        root=root,
+        gens=gens,
+        unread=frozenset(reader.unread),
+        blocked=frozenset((p.stage, p.gen_id) for p in reader.problems if p.blocking and p.gen_id),
+        tables=tables,
+    )
+    problems = (*reader.problems, *inventory._unknown_members(store))
+    return len(wanted.gens), checks.check(replace(store, problems=problems))
+
+
+def _is_generation(root: Path, key: Key) -> bool:
+    from migrator.store.layout import STAGES, gen_path, unsafe_id
+
+    if key[0] not in STAGES or unsafe_id(key[1]):
+        return False
+    path = root / gen_path(*key)
+    try:
+        return path.is_dir() and not path.is_symlink()
+    except OSError:  # a name that no file system takes
+        return False
+
+
+def _failing(found: Iterable[Problem]) -> list[Problem]:
+    """What counts here: whatever would block a run, and members that do not exist."""
+    from migrator.store.problems import UNKNOWN_MEMBER, ordered
+
+    return ordered(problem for problem in found if problem.blocking or problem.kind == UNKNOWN_MEMBER)
+
+
+# -- saying it
+
+
+def _as_json(checked: int, wanted: _Wanted, failing: list[Problem]) -> None:
+    print_json(
+        {
+            "status": "failed" if failing else "ok",
+            "generations": checked,
+            "not_looked_at": wanted.others,
+            "issues": [problem.row() for problem in failing],
+        }
+    )
+
+
+def _as_annotations(place: Place, checked: int, failing: list[Problem]) -> None:
+    """Workflow commands of GitHub: one annotation a finding, on its file."""
+    for problem in failing:
+        file = os.path.relpath(place.root / problem.path) if problem.path else ""
+        where = f"file={_property(file)}," if file else ""
+        title = " ".join(part for part in (problem.kind, problem.stage, problem.gen_id) if part)
+        click.echo(f"::error {where}title={_property(title)}::{_data(problem.message or problem.kind)}")
+    if not failing:
+        click.echo(f"{checked} generations checked: ids, parents and members are right")
+
+
+def _data(text: str) -> str:
+    """A text for a workflow command: no line of data can start a command of its own."""
+    return plain(text).replace("%", "%25")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _as_text(place: Place, checked: int, wanted: _Wanted, failing: list[Problem]) -> None:
+    screen = console()
+    screen.print(f"[bold]migrator check[/]  [dim]{escape(place.root)}[/]\n")
+    if wanted.others:
+        screen.print(f"[dim]{wanted.others} paths are neither generations nor cohorts: not looked at[/]")
+    if not failing:
+        scope = "" if wanted.whole else f", {len(wanted.tables):,} cohorts"
+        screen.print(f"{mark('done')} {checked:,} generations{scope}: ids match their signatures, parents and members exist")
+        return
+    rows = table("", "What", "Where", "")
+    for kind, path, message in _lines(failing, _SHOWN if screen.is_terminal else None):
+        rows.add_row(mark("bad") if kind else "", escape(kind), escape(path), escape(message))
+    screen.print(rows)
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in _kinds(failing).items())
+    screen.print(f"\n[red]not right[/]: {escape(kinds)}; {checked:,} generations checked")
+    screen.print("[dim]hint:[/] migrator status tells whether steps are pending; migrator explain ID shows one id")
+
+
+def _lines(failing: list[Problem], limit: int | None) -> Iterator[tuple[str, str, str]]:
+    """(kind, path, message) of each finding; of one kind at most `limit`, and then how many more."""
+    seen: dict[str, int] = {}
+    total = _kinds(failing)
+    for problem in failing:
+        seen[problem.kind] = seen.get(problem.kind, 0) + 1
+        if limit is None or seen[problem.kind] <= limit:
+            yield problem.kind, problem.path, problem.message
+        elif seen[problem.kind] == limit + 1:
+            yield "", f"and {total[problem.kind] - limit:,} more of {problem.kind}", "--json lists all"
+
+
+def _kinds(failing: list[Problem]) -> dict[str, int]:
+    kinds: dict[str, int] = {}
+    for problem in failing:
+        kinds[problem.kind] = kinds.get(problem.kind, 0) + 1
+    return kinds
