@@ -5,12 +5,14 @@ One fact decides: whether the live tree's ledger names the run. The exchange is 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from migrator.engine import exchange, files, journal, ledger, snapshots, tree
 from migrator.engine.exchange import Place
 from migrator.engine.journal import ADOPT, ROLLBACK, Journal
+from migrator.engine.lock import LOCK
 from migrator.engine.snapshots import Manifest, Run
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError
 from migrator.store.checks import judge
@@ -64,11 +66,25 @@ def settle(place: Place, backups: Path) -> list[str]:
         elif run.pruned and Path(run.tree).is_dir():
             files.remove_tree(Path(run.tree))
             notes.append(f"removed the rest of the pruned tree of run {run.run_id}")
-    for left in (place.state / "copy", place.state / "adopt", place.state / "probe"):
-        if left.is_dir() and journal.read(place.state) is None:
-            files.remove_tree(left)
-            notes.append(f"removed {left}")
+    _sweep(place, backups)
     return notes
+
+
+def _sweep(place: Place, backups: Path) -> None:
+    """Remove what a killed command left of its own tools; nothing here is anybody's data."""
+    for name in sorted(os.listdir(place.state)):
+        path = place.state / name
+        if name == LOCK:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            files.remove_tree(path)
+        else:
+            files.remove_file(path)
+    for probe in (
+        backups / f".probe-{os.stat(place.real).st_ino}",
+        place.real.parent / f".{place.root.name}.probe",
+    ):
+        files.remove_tree(probe)
 
 
 def _settle_upgrade(place: Place, owed: Journal) -> str:
@@ -133,13 +149,20 @@ def undo_upgrade(place: Place, folder: Path, run: Run, reason: str) -> Run:
 
 def _settle_rollback(place: Place, owed: Journal) -> str:
     folder = Path(owed.folder)
-    if is_applied(place, owed.run_id):
-        journal.remove(place.state)
-        return f"the rollback of run {owed.run_id} had been interrupted before it happened; the tree is as it was"
     run = snapshots.read(folder)
+    if is_applied(place, owed.run_id):
+        tree_before = _link_target(place, run) if run.linked else str(folder / "tree")
+        undo_rollback(place, folder, run.with_(tree=tree_before))
+        return f"the rollback of run {owed.run_id} had been interrupted before it happened; the tree is as it was"
     tree_after = str(place.real.parent / f"{place.root.name}.{run.run_id}") if run.linked else run.tree
     finish_rollback(place, folder, run.with_(tree=tree_after))
     return f"the rollback of run {owed.run_id} had happened; its record is complete now"
+
+
+def undo_rollback(place: Place, folder: Path, run: Run) -> None:
+    """Record that a rollback did not happen: the run is committed, `run.tree` the snapshot."""
+    snapshots.write(folder, run.with_(state=snapshots.COMMITTED))
+    journal.remove(place.state)
 
 
 def finish_rollback(place: Place, folder: Path, run: Run) -> Run:

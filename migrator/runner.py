@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,13 @@ class Site:
     notify: Notify = _silent
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
+    def require_folders(self) -> None:
+        """Raise UsageError where the folders do not fit together, before anything else is done."""
+        self.place.require()
+        self.place.require_outside(self.backups, "backups")
+        self.place.require_outside(self.mappings, "mappings")
+        self.place.require_same_file_system(self.backups)
+
     def ledger(self) -> list[Applied]:
         """What the live tree has seen."""
         return ledger.read(self.place.real / LEDGER)
@@ -82,7 +90,7 @@ class RunFailed(MigratorError):
     """A run that was undone: the tree is as before. `run` is its record; the exit code is that of the cause."""
 
     def __init__(self, run: Run, cause: BaseException) -> None:
-        text = cause.message if isinstance(cause, MigratorError) else _described(cause)
+        text = _described(cause)
         where = cause.where if isinstance(cause, MigratorError) else None
         hint = cause.hint if isinstance(cause, MigratorError) else None
         super().__init__(f"{text}; the run was undone, the data root is as before", where=where, hint=hint)
@@ -92,6 +100,8 @@ class RunFailed(MigratorError):
 
 
 def _described(cause: BaseException) -> str:
+    if isinstance(cause, MigratorError):
+        return cause.message
     if isinstance(cause, OSError):
         return f"{cause.strerror or cause}" + (f": {cause.filename}" if cause.filename else "")
     if isinstance(cause, KeyboardInterrupt):
@@ -102,23 +112,22 @@ def _described(cause: BaseException) -> str:
 # -- reading
 
 
-def read_plan(
-    site: Site, to: str | None = None, accept: Collection[str] = (), *, stay: bool = True
-) -> Plan | None:
-    """The plan of what is pending, or None where nothing is. Writes nothing.
-
-    Raises DecisionNeeded where steps and ledger do not fit.
-    """
+def read_pending(site: Site, to: str | None = None) -> list[Step]:
+    """Steps still to run. Raises DecisionNeeded where steps and ledger do not fit."""
     site.place.require()
-    entries_of_ledger = site.ledger()
-    pending = ledger.pending(steps.discover(site.migrations), entries_of_ledger, to)
+    return ledger.pending(steps.discover(site.migrations), site.ledger(), to)
+
+
+def read_plan(site: Site, to: str | None = None, accept: Collection[str] = ()) -> Plan | None:
+    """The plan of what is pending, or None where nothing is. Writes nothing."""
+    pending = read_pending(site, to)
     if not pending:
         return None
     site.notify("phase", name="read")
     entries = tree.walk(site.place.real)
     store = Inventory.read(site.place.real, site.scheme)
     site.notify("phase", name="plan", generations=len(store.gens))
-    return planning.make(entries, store, pending, entries_of_ledger, accept)
+    return planning.make(entries, store, pending, site.ledger(), accept)
 
 
 # -- upgrade
@@ -139,10 +148,12 @@ def upgrade(
     is asked with the plan before anything is written. Raises MigratorError; after it the live tree is as before,
     unless it is CareNeeded, which says what lies where.
     """
-    site.place.require()
-    site.place.require_same_file_system(site.backups)
+    site.require_folders()
     with lock.hold(site.place.state, "upgrade", wait=site.wait):
         settle(site)
+        if read_pending(site, to):
+            files.make_dirs(site.backups)
+            exchange.require_switch(site.place, site.backups)
         plan = read_plan(site, to, accept)
         if plan is None:
             if kept is not None:
@@ -160,7 +171,7 @@ def upgrade(
                 site.notify("collision", level="critical", **problem.row())
         if plan.blocking:
             return Outcome("refused", plan, problems=plan.problems)
-        exchange_ready(site, plan)
+        require_space(site, plan)
         if confirm and not confirm(plan):
             return Outcome("refused", plan, problems=plan.problems, details=("declined",))
         return _execute(site, plan, override)
@@ -182,10 +193,8 @@ def require_proof(site: Site, plan: Plan, override: str = "") -> None:
         raise DecisionNeeded(f"not proven on {name}: {', '.join(missing)}", where=proof.root, hint=hint)
 
 
-def exchange_ready(site: Site, plan: Plan) -> None:
-    """Raise MigratorError where the trees could not be switched here or the new one would not fit."""
-    files.make_dirs(site.backups)
-    exchange.require_switch(site.place, site.backups)
+def require_space(site: Site, plan: Plan) -> None:
+    """Raise MigratorError where the new tree would not fit on the disk."""
     free = shutil.disk_usage(site.place.real.parent if site.place.linked else site.backups).free
     if free < plan.bytes_needed:
         raise MigratorError(
@@ -212,26 +221,25 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
         finished = verify.run(done, plan, jobs=site.jobs)
         files.write_new(folder / snapshots.BEFORE, done.before.render())
         files.write_new(folder / snapshots.AFTER, finished.render())
-        run = run.with_(before=done.before.digest(), after=finished.digest(), ended=applied[-1].end)
+        displaced = site.place.real if run.linked else new
+        run = run.with_(
+            before=done.before.digest(), after=finished.digest(), ended=applied[-1].end, tree=str(displaced)
+        )
         snapshots.write(folder, run)
         site.notify("phase", name="commit")
-        displaced = commit.run(site.place, new, plan.entries, finished.entries)
-        run = recovery.finish_upgrade(site.place, folder, run.with_(tree=str(displaced)))
-        copied = copy_mappings(site)
-        site.notify("committed", run_id=run.run_id)
-        return Outcome("committed", plan, run, tuple(done.problems), tuple(copied))
+        ending = partial(recovery.finish_upgrade, site.place, folder, run)
+        commit.run(site.place, new, plan.entries, finished.entries, after=ending)
     except CareNeeded:
         raise
     except BaseException as error:  # the one broad handler: undo, say so, pass it on
-        failed = recovery.undo_upgrade(site.place, folder, run, _described_short(error))
-        site.notify("failed", level="error", run_id=run.run_id, reason=_described_short(error))
+        failed = recovery.undo_upgrade(site.place, folder, run, _described(error))
+        site.notify("failed", level="error", run_id=run.run_id, reason=_described(error))
         if isinstance(error, Exception):
             raise RunFailed(failed, error) from error
         raise
-
-
-def _described_short(error: BaseException) -> str:
-    return error.message if isinstance(error, MigratorError) else _described(error)
+    copy_mappings(site)
+    site.notify("committed", run_id=run.run_id)
+    return Outcome("committed", plan, snapshots.read(folder), tuple(done.problems))
 
 
 def _progress(site: Site) -> Callable[[int, int], None]:
@@ -375,16 +383,17 @@ def rollback(
             return Outcome("refused", run=run, details=("declined",))
         journal.write(site.place.state, Journal(journal.ROLLBACK, run.run_id, str(folder)))
         site.notify("phase", name="commit")
+        displaced = site.place.real if run.linked else Path(run.tree)
+        ending = partial(recovery.finish_rollback, site.place, folder, run.with_(tree=str(displaced)))
         try:
-            displaced = commit.run(site.place, Path(run.tree), live, before.entries, link=run.link)
+            commit.run(site.place, Path(run.tree), live, before.entries, link=run.link, after=ending)
         except CareNeeded:
             raise
         except BaseException:
-            journal.remove(site.place.state)
+            recovery.undo_rollback(site.place, folder, run)
             raise
-        run = recovery.finish_rollback(site.place, folder, run.with_(tree=str(displaced)))
         site.notify("rolled-back", run_id=run.run_id)
-        return Outcome("rolled-back", run=run, details=tuple(path for path, _ in later))
+        return Outcome("rolled-back", run=snapshots.read(folder), details=tuple(path for path, _ in later))
 
 
 def _run_to_undo(site: Site, run_id: str | None) -> Run:
@@ -426,8 +435,7 @@ def _require_sound(run: Run, before: snapshots.Manifest, full: bool) -> None:
 
 def adopt(site: Site, run_id: str) -> Outcome:
     """Bring back the generations and cohorts of a rolled-back run that the store does not have. Copies, never moves."""
-    site.place.require()
-    site.place.require_same_file_system(site.backups)
+    site.require_folders()
     with lock.hold(site.place.state, "adopt", wait=site.wait):
         settle(site)
         run = snapshots.read(site.folder(run_id))
@@ -468,6 +476,8 @@ def prune(site: Site, keep: int, *, rolled_back: bool = False, really: bool = Tr
                 manifest = snapshots.read_manifest(site.folder(good[-1].run_id) / snapshots.BEFORE)
                 _require_sound(good[-1], manifest, full=True)
             for run in doomed:
+                if Path(run.tree).is_dir() and os.path.samefile(run.tree, site.place.real):
+                    raise CareNeeded(f"the tree of run {run.run_id} is the live one", where=run.tree)
                 snapshots.write(site.folder(run.run_id), run.with_(pruned=True))
                 files.remove_tree(Path(run.tree))
         return doomed

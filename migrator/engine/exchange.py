@@ -64,6 +64,12 @@ class Place:
                 hint=f"migrator --backups {self.real.parent / 'backups'} ...",
             )
 
+    def require_outside(self, folder: Path, name: str) -> None:
+        """Raise UsageError where a folder of ours lies inside the tree, which would be copied into itself."""
+        real = os.path.realpath(folder)
+        if real == str(self.real) or real.startswith(f"{self.real}{os.sep}"):
+            raise UsageError(f"the {name} lie inside the data root", where=folder, hint=f"--{name} DIR elsewhere")
+
     def new_tree(self, run_folder: Path, run_id: str) -> Path:
         """Where the new tree of a run is built: in the run's folder, or beside the link's target."""
         return self.real.parent / f"{self.root.name}.{run_id}" if self.linked else run_folder / "tree"
@@ -115,7 +121,7 @@ def require_switch(place: Place, backups: Path) -> None:
 
 
 def _probe_exchange(place: Place, backups: Path) -> None:
-    here, there = place.state / "probe", backups / f".probe-{os.getpid()}"
+    here, there = place.state / "probe", backups / f".probe-{os.stat(place.real).st_ino}"
     for folder in (here, there):
         files.remove_tree(folder)
     try:
@@ -129,7 +135,8 @@ def _probe_exchange(place: Place, backups: Path) -> None:
 
 def _probe_link(place: Place) -> None:
     probe = place.state / "probe-link"
-    beside = place.real.parent / f".{place.root.name}.probe-{os.getpid()}"
+    beside = place.real.parent / f".{place.root.name}.probe"
+    files.remove_tree(beside)
     try:
         files.make_dir(beside)
         files.replace_link(probe, "nowhere", place.state)

@@ -1,0 +1,244 @@
+"""Promise 1 and 4: killed anywhere, the tree is the old or the new one, and the next writing command recovers.
+
+Every mutation of upgrade, rollback, adopt and prune is a point; the everyday run takes each, on a small store.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from migrator import runner
+from migrator.engine import snapshots
+from migrator.errors import MigratorError
+from tests.faults import Fault, content, exact, hooked, killed_at, points, site
+
+STRIDE = int(os.environ.get("MIGRATOR_TEST_STRIDE", "7"))  # everyday: each seventh point, the offset by test; 1 takes all
+
+
+def small_store(root: Path) -> None:
+    """Five generations with a lost draft, a cohort, a table, a link."""
+    stages = {
+        "draft": {"a1": {"combo_id": "c", "template_id": "t", "llm_model_id": "m"}},
+        "essay": {
+            "b1": {"parent_gen_id": "a1", "template_id": "e"},
+            "b2": {
+                "parent_gen_id": "c_t_m",
+                "mode": "copy",
+                "template_id": "e",
+                "combo_id": "c",
+                "draft_template": "t",
+                "llm_model_id": "m",
+            },
+        },
+        "evaluation": {"v1": {"parent_gen_id": "b1", "template_id": "x", "model_id": "m"}},
+    }
+    import json
+
+    for stage, gens in stages.items():
+        for gen_id, metadata in gens.items():
+            folder = root / "gens" / stage / gen_id
+            folder.mkdir(parents=True)
+            (folder / "metadata.json").write_text(json.dumps(metadata, indent=2))
+            (folder / "parsed.txt").write_text(f"text of {gen_id}")
+    (root / "cohorts" / "one").mkdir(parents=True)
+    (root / "cohorts" / "one" / "membership.csv").write_text("stage,gen_id\ndraft,a1\nessay,b1\nessay,b2\n")
+    (root / "gens" / "draft" / "a1" / "link").symlink_to("parsed.txt")
+
+
+@pytest.fixture(params=["plain", "linked"])
+def base(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder with a data root, once plain and once behind a symbolic link."""
+    template = tmp_path / "template"
+    template.mkdir()
+    if request.param == "plain":
+        small_store(template / "data")
+    else:
+        small_store(template / "store")
+        (template / "data").symlink_to("store")
+    return template
+
+
+def fresh(base: Path) -> Path:
+    """A copy of the folder, with every time and link as it is."""
+    copy = base.parent / "work"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(base, copy, symlinks=True)
+    return copy
+
+
+def prepared(base: Path, *actions: Callable[[runner.Site], object]) -> Path:
+    """A template after some actions; run folders name their root, so it is made in the place where it is used."""
+    work = fresh(base)
+    for action in actions:
+        action(site(work))
+    return work
+
+
+def upgrade(one: runner.Site) -> object:
+    return runner.upgrade(one)
+
+
+def rollback(one: runner.Site) -> object:
+    return runner.rollback(one)
+
+
+def set_aside(one: runner.Site) -> object:
+    return runner.rollback(one, set_aside_new=True)
+
+
+def new_work(one: runner.Site) -> None:
+    """A generation and a cohort that come after the upgrade."""
+    from migrator import compute_gen_id, compute_signature
+
+    signature = compute_signature(
+        "draft", combo_id="new", draft_template_id="t", generation_model_id="m", replicate=1
+    )
+    gen_id = compute_gen_id("draft", signature)
+    folder = one.place.real / "gens" / "draft" / gen_id
+    folder.mkdir()
+    text = '{"combo_id": "new", "template_id": "t", "llm_model_id": "m", "replicate": 1}'
+    (folder / "metadata.json").write_text(text)
+    (one.place.real / "cohorts" / "two").mkdir()
+    (one.place.real / "cohorts" / "two" / "membership.csv").write_text(f"stage,gen_id\ndraft,{gen_id}\n")
+
+
+def adopt(one: runner.Site) -> object:
+    return runner.adopt(one, one.runs()[0].run_id)
+
+
+def prune(one: runner.Site) -> object:
+    return runner.prune(one, 1, rolled_back=True)
+
+
+CASES: dict[str, tuple[list[Callable[[runner.Site], object]], Callable[[runner.Site], object]]] = {
+    "upgrade": ([], upgrade),
+    "rollback": ([upgrade], rollback),
+    "set-aside": ([upgrade, new_work], set_aside),
+    "adopt": ([upgrade, new_work, set_aside, upgrade], adopt),
+    "prune": ([upgrade, rollback, upgrade], prune),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_killed_anywhere_the_tree_is_old_or_new_and_recovers(base: Path, case: str) -> None:
+    before, action = CASES[case]
+    work = prepared(base, *before)
+    kept = work.with_name("kept")
+    shutil.copytree(work, kept, symlinks=True)
+    old = exact(site(work).place.real)
+    calls = points(lambda: action(site(work)))
+    new = content(site(work).place.real)
+    assert len(calls) > 5
+    for k in range(list(CASES).index(case) % STRIDE, len(calls), STRIDE):
+        shutil.rmtree(work)
+        shutil.copytree(kept, work, symlinks=True)
+        assert killed_at(k, lambda: action(site(work))), f"point {k} never came"
+        where = f"killed before point {k}: {calls[k]}"
+        now = exact(site(work).place.real)
+        if case == "adopt":  # adds whole folders one by one: nothing that was there changes
+            assert {path: now[path] for path in old if path in now and now[path][4]} == {
+                path: value for path, value in old.items() if value[4]
+            }, where
+        else:
+            assert now == old or content(site(work).place.real) == new, where
+        seen = exact(work)
+        runner.status(site(work))
+        assert exact(work) == seen, f"status wrote something; {where}"
+        one = site(work)
+        settled_then(action, one, case)
+        assert content(one.place.real) == new, where
+        assert runner.status(site(work)).owed is None, where
+        leftovers = [path for path in os.listdir(one.place.state) if path != "lock"]
+        assert leftovers == [], where
+        for run in one.runs():
+            assert run.state != snapshots.BUILDING, where
+
+
+def settled_then(action: Callable[[runner.Site], object], one: runner.Site, case: str) -> None:
+    """Recover as the next command would, then do what is still to do."""
+    with_lock_settled(one)
+    if case == "upgrade" and runner.read_pending(one):
+        action(one)
+    elif case in ("rollback", "set-aside") and any(run.has_snapshot for run in one.runs()):
+        action(one)
+    elif case in ("adopt", "prune"):
+        action(one)
+
+
+def with_lock_settled(one: runner.Site) -> None:
+    from migrator.engine import lock
+
+    with lock.hold(one.place.state, "test"):
+        runner.settle(one)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("always", [False, True], ids=["once", "from-then-on"])
+def test_an_error_anywhere_leaves_the_old_tree_and_the_next_run_succeeds(
+    base: Path, code: int, always: bool
+) -> None:
+    work = fresh(base)
+    kept = work.with_name("kept")
+    shutil.copytree(work, kept, symlinks=True)
+    old = exact(site(work).place.real)
+    calls = points(lambda: runner.upgrade(site(work)))
+    new = content(site(work).place.real)
+    for k in range((code + always) % (2 * STRIDE), len(calls), 2 * STRIDE):
+        shutil.rmtree(work)
+        shutil.copytree(kept, work, symlinks=True)
+        fault = Fault(k, lambda: OSError(code, os.strerror(code)), always=always)
+        failed = False
+        try:
+            with hooked(fault):
+                runner.upgrade(site(work))
+        except (MigratorError, OSError):
+            failed = True
+        where = f"point {k}: {calls[k]}"
+        assert fault.fired, where
+        now = exact(site(work).place.real)
+        if failed:
+            assert now == old or content(site(work).place.real) == new, where
+            if now != old:  # only where every later call fails too, the exchange back among them
+                assert always, where
+        runner.upgrade(site(work))
+        assert content(site(work).place.real) == new, where
+
+
+def test_interrupted_by_a_signal_nothing_has_happened(base: Path) -> None:
+    work = fresh(base)
+    old = exact(site(work).place.real)
+    fault = Fault(60, KeyboardInterrupt)
+    with hooked(fault), pytest.raises(KeyboardInterrupt):
+        runner.upgrade(site(work))
+    assert fault.fired
+    assert exact(site(work).place.real) == old
+    assert site(work).runs()[-1].state == snapshots.FAILED
+
+
+def test_rollback_after_a_killed_run_leaves_the_tree_as_before(base: Path) -> None:
+    work = fresh(base)
+    old = exact(site(work).place.real)
+    assert killed_at(30, lambda: runner.upgrade(site(work)))
+    assert runner.rollback(site(work)).status == "as-before"
+    assert exact(site(work).place.real) == old
+
+
+def test_rollback_is_byte_exact_and_upgrading_again_gives_the_same_ids(base: Path) -> None:
+    work = fresh(base)
+    old = exact(site(work).place.real)
+    link = os.readlink(work / "data") if (work / "data").is_symlink() else None
+    first = runner.upgrade(site(work))
+    new = content(site(work).place.real)
+    assert first.status == "committed"
+    assert runner.upgrade(site(work)).status == "up-to-date"
+    assert runner.rollback(site(work)).status == "rolled-back"
+    assert exact(site(work).place.real) == old
+    assert link == (os.readlink(work / "data") if link else None)
+    assert runner.upgrade(site(work)).status == "committed"
+    assert content(site(work).place.real) == new
