@@ -8,6 +8,7 @@ from migrator.build import Build
 from migrator.engine import tree
 from migrator.engine.snapshots import Manifest, manifest_of
 from migrator.engine.tree import FILE, Entry
+from migrator.engine.workers import Beside
 from migrator.errors import MigratorError
 from migrator.plan import Plan
 from migrator.store.inventory import Inventory
@@ -28,17 +29,17 @@ class VerificationFailed(MigratorError):
 
 def run(build: Build, plan: Plan, *, jobs: int | None = None) -> Manifest:
     """The manifest of the new tree, read back from the disk. Raises VerificationFailed."""
-    findings: list[str] = []
-    entries = tree.walk(build.root)
-
-    def meanwhile() -> None:
-        findings.extend(_attributes(plan, entries))
-        findings.extend(_payload(build, plan))
-        findings.extend(_generations(build, plan))
-
-    paths = [entry.path for entry in entries if entry.kind == FILE]
-    digests = tree.hash_files(build.root, paths, jobs, meanwhile=meanwhile)
-    findings.extend(_contents(build, digests))
+    count = len(plan.entries)
+    reading = Beside(lambda: list(_generations(build, plan)), count, jobs)
+    try:
+        entries = tree.walk(build.root)
+        findings = [*_attributes(plan, entries), *_payload(build, plan)]
+        paths = [entry.path for entry in entries if entry.kind == FILE]
+        digests = tree.hash_files(build.root, paths, jobs)
+        findings += _contents(build, digests)
+        findings += reading.result()
+    finally:
+        reading.abandon()
     if findings:
         raise VerificationFailed(findings)
     return manifest_of(entries, digests)

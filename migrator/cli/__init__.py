@@ -93,24 +93,31 @@ class _Lazy(click.Group):
 
             close = difflib.get_close_matches(args[0], COMMANDS, 1)
             if close:
-                error.message += f" Did you mean {close[0]!r}?"
+                raise click.UsageError(f"{error.message} Did you mean {close[0]!r}?", error.ctx) from None
             raise
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MIGRATOR"})
+@click.group(
+    cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MIGRATOR"}
+)
 @click.option("--data-root", metavar="DIR", help="The folder with gens/, or a symbolic link to it.")
 @click.option("--migrations", metavar="DIR", help="The folder of numbered steps.")
-@click.option("--backups", metavar="DIR", help="Where runs and snapshots lie; on the data root's file system.")
+@click.option(
+    "--backups", metavar="DIR", help="Where runs and snapshots lie; on the data root's file system."
+)
 @click.option("--mappings", metavar="DIR", help="Where copies of the mappings go.")
-@click.option("--env", metavar="NAME", shell_complete=complete_envs, help="A section [env.NAME] of migrator.toml.")
+@click.option(
+    "--env", metavar="NAME", shell_complete=complete_envs, help="A section [env.NAME] of migrator.toml."
+)
 @click.version_option(__version__, prog_name="migrator")
 @click.pass_context
-def group(ctx: click.Context, **flags: str | None) -> None:
+def group(ctx: click.Context, /, **flags: str | None) -> None:
     """Change large stores of generated artefacts safely.
 
     Every option is also read from the environment (MIGRATOR_DATA_ROOT, ...) and from migrator.toml.
 
-    Exit codes: 0 done, 1 no, 2 usage, 3 steps pending, 4 a person decides, 5 try again, 10 the store needs care.
+    Exit codes: 0 done, 1 no, 2 usage, 3 steps pending, 4 a person decides, 5 try again, 10 the store needs
+    care, 130 interrupted.
     """
     ctx.obj = Settings(flags)
 
@@ -131,10 +138,12 @@ def main(args: list[str] | None = None) -> NoReturn:
     """Run the command line. The only place that exits; what a command returns is its exit code, None is 0."""
     arguments = sys.argv[1:] if args is None else args
     signal.signal(signal.SIGTERM, _terminated)
-    gc.disable()  # one command, then exit: tables of records live to its end, and collecting them is a fifth of a plan
+    gc.disable()  # one command, then exit: records live to its end, and collecting them is a fifth of a plan
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # an id that the terminal's encoding lacks is no error
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # an id that the terminal's encoding lacks is no error
     try:
         code = group.main(arguments, prog_name="migrator", standalone_mode=False)
         sys.stdout.flush()
@@ -149,6 +158,8 @@ def main(args: list[str] | None = None) -> NoReturn:
     except (KeyboardInterrupt, click.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; say nothing more
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # the reader has gone; say nothing more
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from migrator.cli.screen import JSON, console, escape, json_option, mark, plain, print_json, table, wants_json
+from migrator.cli.screen import (
+    JSON,
+    console,
+    escape,
+    json_option,
+    mark,
+    plain,
+    print_json,
+    show,
+    table,
+    typed,
+    wants_json,
+)
 
 if TYPE_CHECKING:
     from migrator.cli.settings import Settings
@@ -46,8 +58,8 @@ class _Wanted:
 def command(ctx: click.Context, paths: tuple[str, ...], form: str) -> None:
     """Check that every id is the function of its metadata, that parents are there and that members exist.
 
-    Without PATHS the whole store is read. With PATHS (files or folders of generations, membership.csv files) only the
-    generations and cohorts that they name; then the data root may be left out, it is found above the first of them.
+    Without PATHS the whole store is read. With PATHS (files or folders of generations, membership.csv files)
+    only the generations and cohorts that they name; the data root may be left out then, it is above them.
     Exit 0: all is well. Exit 1: something is not.
     """
     if form == "json":
@@ -113,12 +125,20 @@ def _add(root: Path, parts: tuple[str, ...], wanted: _Wanted) -> None:
     from migrator.store.layout import COHORTS, GENS, MEMBERSHIP, STAGES
 
     top, *rest = parts
-    if top == GENS and rest and rest[0] in STAGES and len(rest) > 1 and (root / GENS / rest[0] / rest[1]).is_dir():
+    if (
+        top == GENS
+        and rest
+        and rest[0] in STAGES
+        and len(rest) > 1
+        and (root / GENS / rest[0] / rest[1]).is_dir()
+    ):
         if not rest[1].startswith("."):
             wanted.gens[rest[0], rest[1]] = None
     elif top == GENS and (not rest or (len(rest) == 1 and rest[0] in STAGES)):
         for stage in rest or STAGES:
-            wanted.gens |= dict.fromkeys((stage, name) for name in _names(root / GENS / stage) if name[0] != ".")
+            wanted.gens |= dict.fromkeys(
+                (stage, name) for name in _names(root / GENS / stage) if name[0] != "."
+            )
     elif top == COHORTS and (len(rest) <= 1 or rest[1:] == [MEMBERSHIP]):
         for cohort in rest[:1] or _names(root / COHORTS):
             wanted.tables[f"{COHORTS}/{cohort}/{MEMBERSHIP}"] = None
@@ -231,21 +251,21 @@ def _property(text: str) -> str:
 
 
 def _as_text(place: Place, checked: int, wanted: _Wanted, failing: list[Problem]) -> None:
-    screen = console()
-    screen.print(f"[bold]migrator check[/]  [dim]{escape(place.root)}[/]\n")
+    show(f"[bold]migrator check[/]  [dim]{escape(place.root)}[/]\n")
     if wanted.others:
-        screen.print(f"[dim]{wanted.others} paths are neither generations nor cohorts: not looked at[/]")
+        show(f"[dim]{wanted.others} paths are neither generations nor cohorts: not looked at[/]")
     if not failing:
         scope = "" if wanted.whole else f", {len(wanted.tables):,} cohorts"
-        screen.print(f"{mark('done')} {checked:,} generations{scope}: ids match their signatures, parents and members exist")
+        show(f"{mark('done')} {checked:,} generations{scope}: ids, parents and members are right")
         return
     rows = table("", "What", "Where", "")
-    for kind, path, message in _lines(failing, _SHOWN if screen.is_terminal else None):
+    for kind, path, message in _lines(failing, _SHOWN if console().is_terminal else None):
         rows.add_row(mark("bad") if kind else "", escape(kind), escape(path), escape(message))
-    screen.print(rows)
+    show(rows)
     kinds = ", ".join(f"{number:,} {kind}" for kind, number in _kinds(failing).items())
-    screen.print(f"\n[red]not right[/]: {escape(kinds)}; {checked:,} generations checked")
-    screen.print("[dim]hint:[/] migrator status tells whether steps are pending; migrator explain ID shows one id")
+    show(f"\n[red]not right[/]: {escape(kinds)}; {checked:,} generations checked")
+    status, explain = escape(typed("status")), escape(typed("explain ID"))
+    show(f"[dim]hint:[/] {status} tells whether steps are pending, {explain} shows one id")
 
 
 def _lines(failing: list[Problem], limit: int | None) -> Iterator[tuple[str, str, str]]:

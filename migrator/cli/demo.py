@@ -34,8 +34,8 @@ data_root = "data"
 def command(ctx: click.Context, directory: str) -> None:
     """Make a small legacy store in DIR (default: demo-store) and walk through a migration of it.
 
-    What you see are the commands themselves: status, plan, upgrade, check, map, rollback, and upgrade again. Nothing
-    outside DIR is touched, and DIR is never deleted.
+    What you see are the commands themselves: status, plan, upgrade, check, map, rollback, and upgrade again.
+    Nothing outside DIR is touched, and DIR is never deleted.
     """
     root = Path(os.path.abspath(directory))
     _require_free(root)
@@ -65,11 +65,15 @@ def _require_free(root: Path) -> None:
 
     if not os.path.lexists(root) or (root.is_dir() and not root.is_symlink() and not any(root.iterdir())):
         return
-    demo = (root / FILE).is_file() and "[env.demo]" in (root / FILE).read_text(encoding="utf-8", errors="replace")
+    demo = (root / FILE).is_file() and "[env.demo]" in (root / FILE).read_text(
+        encoding="utf-8", errors="replace"
+    )
     other = root.with_name(f"{root.name}-2")
     if demo:
         raise MigratorError(
-            "there is a demo already, and it may hold what you tried", where=root, hint=f"migrator demo {other}"
+            "there is a demo already, and it may hold what you tried",
+            where=root,
+            hint=f"migrator demo {other}",
         )
     raise MigratorError("there is something already", where=root, hint=f"migrator demo {other}")
 
@@ -85,15 +89,29 @@ def _make(root: Path) -> str:
         files.make_dirs(root)
         counts = make_legacy_store(root / "data")
         files.write_new(root / FILE, SETTINGS.encode())
+    except UnicodeEncodeError as error:
+        raise MigratorError(
+            f"names of files cannot be written in the encoding {error.encoding}",
+            where=root,
+            hint="PYTHONUTF8=1 migrator demo",
+        ) from None
     except OSError as error:
-        raise MigratorError(f"the demo cannot be written: {error.strerror}", where=error.filename or root) from None
-    _say("# " + ", ".join(f"{counts[stage]} {name}" for stage, name in _STAGES) + f", {counts['cohorts']} cohorts\n")
-    return min(entry.name for entry in os.scandir(root / "data" / "gens" / "essay") if not entry.name.startswith("."))
+        raise MigratorError(
+            f"the demo cannot be written: {error.strerror}", where=error.filename or root
+        ) from None
+    _say(
+        "# "
+        + ", ".join(f"{counts[stage]} {name}" for stage, name in _STAGES)
+        + f", {counts['cohorts']} cohorts\n"
+    )
+    return min(
+        entry.name for entry in os.scandir(root / "data" / "gens" / "essay") if not entry.name.startswith(".")
+    )
 
 
 @contextlib.contextmanager
 def _alone(root: Path) -> Iterator[None]:
-    """In the demo's folder, without settings from the environment: MIGRATOR_ENV=prod must not reach a demo."""
+    """In the demo's folder, and deaf to the environment: MIGRATOR_ENV=prod must not reach a demo."""
     kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(_PREFIX)}
     try:
         with contextlib.chdir(root):
@@ -111,7 +129,9 @@ def _call(group: click.Command, args: list[str]) -> None:
     sys.stderr.flush()
     if isinstance(code, int) and code != 0:
         raise MigratorError(
-            f"the demo's command failed with exit code {code}", where=shlex.join(["migrator", *args]), hint="migrator doctor"
+            f"the demo's command failed with exit code {code}",
+            where=shlex.join(["migrator", *args]),
+            hint="migrator doctor",
         )
 
 

@@ -1,4 +1,4 @@
-"""`migrator doctor`: what this machine and file system can do, and what that means for a run. Writes nothing."""
+"""`migrator doctor`: what this machine and file system can do, and what that means here. Writes nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from migrator.cli.screen import console, escape, json_option, mark, print_json, table, wants_json
+from migrator.cli.screen import escape, json_option, mark, print_json, show, table, wants_json
+from migrator.report.text import size
 
 if TYPE_CHECKING:
     from migrator.engine.exchange import Place
@@ -66,7 +67,9 @@ def command(ctx: click.Context) -> None:
     facts = list(examine(site))
     ready = all(fact.state != BAD for fact in facts)
     if wants_json():
-        print_json({"ready": ready, "data_root": str(site.place.root), "facts": [asdict(fact) for fact in facts]})
+        print_json(
+            {"ready": ready, "data_root": str(site.place.root), "facts": [asdict(fact) for fact in facts]}
+        )
     else:
         _print(site, facts, ready)
     ctx.exit(0 if ready else 1)
@@ -102,9 +105,17 @@ def _machine() -> Iterator[Fact]:
     kernel = platform.release()
     numbers = tuple(int(number) for number in re.findall(r"\d+", kernel)[:2])
     old = numbers < _KERNEL
-    yield Fact("machine", "kernel", kernel, WARN if old else FINE, "no exchange before 3.15: link the root" if old else "")
+    yield Fact(
+        "machine",
+        "kernel",
+        kernel,
+        WARN if old else FINE,
+        "no exchange before 3.15: link the root" if old else "",
+    )
     cores = len(os.sched_getaffinity(0))
-    meaning = "a large store is built by all of them" if cores > 1 else "a large store is built by one process"
+    meaning = (
+        "a large store is built by all of them" if cores > 1 else "a large store is built by one process"
+    )
     yield Fact("machine", "cores", str(cores), NOTE, meaning)
 
 
@@ -152,13 +163,29 @@ def _root(site: Site) -> Iterator[Fact]:
     place, mounts = site.place, read_mounts()
     real = place.real
     what = f"a symbolic link to {real}" if place.linked else "a folder"
-    yield Fact("data root", "kind", what, FINE, "a run replaces the link" if place.linked else "a run exchanges folders")
+    yield Fact(
+        "data root",
+        "kind",
+        what,
+        FINE,
+        "a run replaces the link" if place.linked else "a run exchanges folders",
+    )
     mount = mount_of(real, mounts)
     kind = mount.kind if mount else "unknown"
     yield Fact("data root", "file system", kind, *_exchange(place, kind))
-    inside = [other.point for other in mounts if Path(other.point) != real and Path(other.point).is_relative_to(real)]
+    inside = [
+        other.point
+        for other in mounts
+        if Path(other.point) != real and Path(other.point).is_relative_to(real)
+    ]
     if inside:
-        yield Fact("data root", "mounts inside", ", ".join(inside), BAD, f"a tree is one file system: umount {inside[0]}")
+        yield Fact(
+            "data root",
+            "mounts inside",
+            ", ".join(inside),
+            BAD,
+            f"a tree is one file system: umount {inside[0]}",
+        )
     if mount and Path(mount.point) == real:
         yield Fact("data root", "mount point", "yes", BAD, _mount_point(place))
     else:
@@ -174,7 +201,11 @@ def _exchange(place: Place, kind: str) -> tuple[str, str]:
         return FINE, "two folders can be exchanged in one act"
     if kind.startswith(NEVER_EXCHANGES):
         return BAD, f"two folders cannot be exchanged here: {way_out(place)}"
-    unsure = "folders of a lower layer cannot be exchanged" if kind == "overlay" else "not known whether it exchanges folders"
+    unsure = (
+        "folders of a lower layer cannot be exchanged"
+        if kind == "overlay"
+        else "not known whether it exchanges folders"
+    )
     return WARN, f"{unsure}; a run finds out before any work, and the way out is: {way_out(place)}"
 
 
@@ -189,16 +220,30 @@ def _mount_point(place: Place) -> str:
 def _neighbours(site: Site) -> Iterator[Fact]:
     place = site.place
     same = os.stat(_existing(site.backups)).st_dev == os.stat(place.real).st_dev
-    meaning = "" if same else f"on another file system, trees cannot be exchanged: --backups {place.real.parent / 'backups'}"
+    meaning = (
+        ""
+        if same
+        else f"on another file system, trees cannot be exchanged: --backups {place.real.parent / 'backups'}"
+    )
     yield Fact("beside it", "backups", str(site.backups), FINE if same else BAD, meaning)
-    folders = {"folder of the root": place.root.parent, "folder of the tree": place.real.parent, "backups": site.backups}
+    folders = {
+        "folder of the root": place.root.parent,
+        "folder of the tree": place.real.parent,
+        "backups": site.backups,
+    }
     for what, folder in folders.items():
         existing = _existing(folder)
         if not os.access(existing, os.W_OK | os.X_OK):
             why = "read-only file system" if os.statvfs(existing).f_flag & os.ST_RDONLY else "no permission"
             yield Fact("beside it", what, str(existing), BAD, f"a run must write here: {why}")
     steps = site.migrations.is_dir()
-    yield Fact("beside it", "steps", str(site.migrations), FINE if steps else BAD, "" if steps else "migrator init makes it")
+    yield Fact(
+        "beside it",
+        "steps",
+        str(site.migrations),
+        FINE if steps else BAD,
+        "" if steps else "migrator init makes it",
+    )
 
 
 def _existing(path: Path) -> Path:
@@ -215,7 +260,7 @@ def _room(site: Site, entries: Sequence[Entry]) -> Iterator[Fact]:
     where = site.place.real.parent if site.place.linked else _existing(site.backups)
     needed = sum(-(-max(entry.size, 1) // _BLOCK) * _BLOCK for entry in entries)
     free = shutil.disk_usage(where).free
-    value = f"{_size(free)} free, a run takes {_size(needed)}"
+    value = f"{size(free)} free, a run takes {size(needed)}"
     if needed > free:
         yield Fact("store", "disk", value, BAD, "free some space, or migrator snapshots prune --keep 1")
     elif 2 * needed > free:
@@ -228,17 +273,9 @@ def _room(site: Site, entries: Sequence[Entry]) -> Iterator[Fact]:
         return
     short = len(entries) > inodes.f_favail
     value = f"{inodes.f_favail:,} free, a run takes {len(entries):,}"
-    yield Fact("store", "inodes", value, BAD if short else FINE, "migrator snapshots prune --keep 1" if short else "")
-
-
-def _size(number: int) -> str:
-    """Bytes for people."""
-    amount = float(number)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:,.0f} {unit}" if unit == "B" else f"{amount:,.1f} {unit}"
-        amount /= 1000
-    return f"{amount:,.1f} TB"
+    yield Fact(
+        "store", "inodes", value, BAD if short else FINE, "migrator snapshots prune --keep 1" if short else ""
+    )
 
 
 def _owners(entries: Sequence[Entry]) -> Iterator[Fact]:
@@ -249,7 +286,13 @@ def _owners(entries: Sequence[Entry]) -> Iterator[Fact]:
         yield Fact("store", "owners", "kept", FINE, "")
     else:
         value = f"{len(foreign):,} things belong to others, such as {foreign[0].path or 'the root'}"
-        yield Fact("store", "owners", value, BAD, "a run keeps owners, which takes their owner or root: chown, or sudo")
+        yield Fact(
+            "store",
+            "owners",
+            value,
+            BAD,
+            "a run keeps owners, which takes their owner or root: chown, or sudo",
+        )
 
 
 # -- who is using it
@@ -296,20 +339,21 @@ def _libraries() -> Iterator[Fact]:
 
 
 def _print(site: Site, facts: Sequence[Fact], ready: bool) -> None:
-    screen = console()
     env = f"{escape(site.env)}  " if site.env else ""
-    screen.print(f"[bold]migrator doctor[/]  {env}[dim]{escape(site.place.root)}[/]\n")
+    show(f"[bold]migrator doctor[/]  {env}[dim]{escape(site.place.root)}[/]\n")
     rows = table("", "", "", "")
     group = ""
     for fact in facts:
         if group and fact.group != group:
             rows.add_row("", "", "", "")
         group = fact.group
-        rows.add_row(mark(_MARKS[fact.state]), escape(fact.name), escape(fact.value), f"[dim]{escape(fact.meaning)}[/]")
-    screen.print(rows)
+        rows.add_row(
+            mark(_MARKS[fact.state]), escape(fact.name), escape(fact.value), f"[dim]{escape(fact.meaning)}[/]"
+        )
+    show(rows)
     bad = [fact for fact in facts if fact.state == BAD]
     if ready:
-        screen.print(f"\n{mark('done')} a run works here. Nothing was written.")
+        show(f"\n{mark('done')} a run works here. Nothing was written.")
         return
-    screen.print(f"\n[red]a run could not work here[/]: {escape(', '.join(fact.name for fact in bad))}")
-    screen.print(f"[dim]hint:[/] {escape(bad[0].meaning)}")
+    show(f"\n[red]a run could not work here[/]: {escape(', '.join(fact.name for fact in bad))}")
+    show(f"[dim]hint:[/] {escape(bad[0].meaning)}")

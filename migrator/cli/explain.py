@@ -12,21 +12,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from migrator.cli.screen import (
-    console,
     escape,
     json_option,
     mark,
     plain,
     print_json,
     say_error,
+    show,
     symbol,
     table,
     wants_json,
 )
+from migrator.report.text import many
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from migrator.cli.settings import Settings
     from migrator.plan import Plan
     from migrator.runner import Site
@@ -45,8 +44,8 @@ _CLOSE = 5
 def command(ctx: click.Context, gen_id: str, stage: str | None) -> None:
     """Explain an id of today, of the past, or one that the pending steps would make.
 
-    Shows the signature, the canonical text, the way from there to the id, the lineage up to the draft, the children,
-    the names it bore, the runs that touched it, and where it lies. Exit 1 where nothing ever bore this name.
+    Shows the signature, the canonical text, the way from there to the id, the lineage up to the draft, the
+    children, the names it bore, the runs that touched it, and where it lies. Exit 1: no such name.
     """
     settings: Settings = ctx.obj
     site = settings.site()
@@ -64,7 +63,7 @@ def command(ctx: click.Context, gen_id: str, stage: str | None) -> None:
             }
         )
     elif found:
-        _print(console(), site, gen_id, [view.facts(store, gen) for store, gen in found])
+        _print(site, gen_id, [view.facts(store, gen) for store, gen in found])
     else:
         _print_unknown(site, gen_id, view.close(gen_id))
     ctx.exit(0 if found else 1)
@@ -88,10 +87,13 @@ class _Past:
         from migrator.store import mappings
         from migrator.store.layout import run_mappings
 
-        root, steps = site.place.real, {}
+        root = site.place.real
+        steps: dict[str, list[str]] = {}
         for entry in site.ledger():
             steps.setdefault(entry.run_id, []).append(f"{entry.number} {entry.name}")
-        names = {run_id: mappings.read_mapping(root / run_mappings(run_id) / mappings.MAPPING) for run_id in steps}
+        names = {
+            run_id: mappings.read_mapping(root / run_mappings(run_id) / mappings.MAPPING) for run_id in steps
+        }
         made = {run_id: _made(root / run_mappings(run_id) / mappings.SYNTHETIC) for run_id in steps}
         return cls(steps, names, made, mappings.compose(names.values()))
 
@@ -99,13 +101,15 @@ class _Past:
         """What each run did to the generation that bears this name today, the oldest run first."""
         stage, name = key
         history = []
-        for run_id in reversed(self.steps):
+        for run_id in reversed(list(self.steps)):
             olds = [old for (s, old), new in self.names[run_id].items() if s == stage and new == name]
             if not olds:
                 if stage == "draft" and name in self.made[run_id]:
                     history.append(self._entry(run_id, "made", None, name))
                 break
-            history.append(self._entry(run_id, "renamed" if olds[0] != name else "kept its name", olds[0], name))
+            history.append(
+                self._entry(run_id, "renamed" if olds[0] != name else "kept its name", olds[0], name)
+            )
             name = olds[0]
         return history[::-1]
 
@@ -159,7 +163,7 @@ class _View:
         return self._plan[0]
 
     def find(self, name: str, stage: str | None) -> list[tuple[Inventory, Gen]]:
-        """The generations that a name means, all that share a bare id beside one another; today's names first."""
+        """The generations that a name means, with all that share a bare id; today's names first."""
         stages = (stage,) if stage else STAGE_NAMES
         for store in (self.store, self.plan.after if self._unknown(name, stages) and self.plan else None):
             if store is None:
@@ -170,14 +174,18 @@ class _View:
                     keys[one, name] = None
                 elif (one, name) in self.past.today:
                     keys[one, self.past.today[one, name]] = None
-                keys |= dict.fromkeys(key for key in store.gens if key[0] == one and _is_suffixed(key[1], name))
+                keys |= dict.fromkeys(
+                    key for key in store.gens if key[0] == one and _is_suffixed(key[1], name)
+                )
             found = [store.gens[key] for key in keys if key in store.gens]
             if found:
                 return [(store, gen) for gen in found]
         return []
 
     def _unknown(self, name: str, stages: Iterable[str]) -> bool:
-        return not any((stage, name) in self.store.gens or (stage, name) in self.past.today for stage in stages)
+        return not any(
+            (stage, name) in self.store.gens or (stage, name) in self.past.today for stage in stages
+        )
 
     def close(self, name: str) -> list[str]:
         """Ids that the name may have been meant for: beginnings first, then what looks alike."""
@@ -214,12 +222,19 @@ class _View:
         if not checks.judge(self.store, gen) or self.plan is None:
             return None
         after = self.plan.after
-        new = next((n for n in after.gens.values() if (n.stage, n.origin) == gen.key and n.gen_id != gen.gen_id), None)
+        new = next(
+            (n for n in after.gens.values() if (n.stage, n.origin) == gen.key and n.gen_id != gen.gen_id),
+            None,
+        )
         return {"gen_id": new.gen_id, **_way(after, new)} if new else None
 
     def _old_names(self, gen: Gen, planned: bool) -> list[str]:
         today = gen.origin if planned else gen.gen_id
-        olds = [old for (s, old), new in self.past.today.items() if (s, new) == (gen.stage, today) and old != today]
+        olds = [
+            old
+            for (s, old), new in self.past.today.items()
+            if (s, new) == (gen.stage, today) and old != today
+        ]
         return sorted({*olds, *([today] if planned and today else [])})
 
 
@@ -247,7 +262,9 @@ def _way(store: Inventory, gen: Gen) -> dict[str, Any]:
         "signature": dict(zip(fields, signature, strict=True)),
         "canonical": text,
         "digest": digest.hexdigest(),
-        "number": str(int.from_bytes(digest.digest(), "big")),  # above 53 bits: a text, so that no reader rounds it
+        "number": str(
+            int.from_bytes(digest.digest(), "big")
+        ),  # above 53 bits: a text, so that no reader rounds it
         "base36": store.scheme.digest(text),
         "computed_id": bare,
         "suffix": gen.gen_id.removeprefix(bare) if right else None,
@@ -261,7 +278,12 @@ def _lineage(store: Inventory, gen: Gen) -> list[dict[str, Any]]:
     current: Gen | None = gen
     while current is not None:
         line.append(
-            {"stage": current.stage, "gen_id": current.gen_id, "template": current.template, "model": current.model}
+            {
+                "stage": current.stage,
+                "gen_id": current.gen_id,
+                "template": current.template,
+                "model": current.model,
+            }
             | {"replicate": current.replicate, "missing": False}
         )
         key, current = current.parent_key, store.parent(current)
@@ -281,45 +303,54 @@ def _cohorts(store: Inventory, gen: Gen) -> list[str]:
 # -- saying it
 
 
-def _print(screen: Console, site: Site, asked: str, found: Sequence[dict[str, Any]]) -> None:
+def _print(site: Site, asked: str, found: Sequence[dict[str, Any]]) -> None:
     env = f"{escape(site.env)}  " if site.env else ""
-    screen.print(f"[bold]migrator explain[/]  {env}[dim]{escape(site.place.root)}[/]")
+    show(f"[bold]migrator explain[/]  {env}[dim]{escape(site.place.root)}[/]")
     if len(found) > 1:
-        collide = len({facts["computed_id"] for facts in found}) == 1
-        why = "share this id: their signatures collide" if collide else f"are meant by this name; {_by_stage(found)}"
-        screen.print(f"\n[yellow]{len(found)} generations[/] {escape(why)}")
-        _print_beside(screen, found)
+        computed = {facts["computed_id"] for facts in found}
+        collide = len(computed) == 1 and None not in computed
+        why = (
+            "share this id: their signatures collide"
+            if collide
+            else f"are meant by this name; {_by_stage(found)}"
+        )
+        show(f"\n[yellow]{len(found)} generations[/] {escape(why)}")
+        _print_beside(found)
     for facts in found:
-        _print_one(screen, asked, facts)
+        _print_one(asked, facts)
 
 
 def _by_stage(found: Sequence[dict[str, Any]]) -> str:
-    return "--stage " + ", --stage ".join(dict.fromkeys(facts["stage"] for facts in found)) + " tells them apart"
+    return (
+        "--stage " + ", --stage ".join(dict.fromkeys(facts["stage"] for facts in found)) + " tells them apart"
+    )
 
 
-def _print_beside(screen: Console, found: Sequence[dict[str, Any]]) -> None:
+def _print_beside(found: Sequence[dict[str, Any]]) -> None:
     """The signatures of several generations, one column each, with a mark where they differ."""
     rows = table("", *(escape(f"{facts['stage']} {facts['gen_id']}") for facts in found))
     for name in dict.fromkeys(name for facts in found for name in facts["signature"]):
         values = [_shown(facts["signature"].get(name)) for facts in found]
         differs = len(set(values)) > 1
-        rows.add_row(f"[dim]{escape(name)}[/]", *(f"[yellow]{value}[/]" if differs else value for value in values))
+        rows.add_row(
+            f"[dim]{escape(name)}[/]", *(f"[yellow]{value}[/]" if differs else value for value in values)
+        )
     rows.add_row("[dim]canonical[/]", *(_shown(facts["canonical"]) for facts in found))
-    screen.print(rows)
+    show(rows)
 
 
-def _print_one(screen: Console, asked: str, facts: dict[str, Any]) -> None:
-    screen.print(f"\n[bold]{facts['stage']} {escape(facts['gen_id'])}[/]{_remark(asked, facts)}")
+def _print_one(asked: str, facts: dict[str, Any]) -> None:
+    show(f"\n[bold]{facts['stage']} {escape(facts['gen_id'])}[/]{_remark(asked, facts)}")
     rows = table("", "")
     rows.add_row("[dim]lies in[/]", _shown(facts["path"]))
     for name, value in facts["signature"].items():
         rows.add_row(f"[dim]{escape(name)}[/]", _shown(value))
-    screen.print(rows)
-    _print_way(screen, facts)
-    _print_family(screen, facts)
-    _print_past(screen, facts)
+    show(rows)
+    _print_way(facts)
+    _print_family(facts)
+    _print_past(facts)
     for problem in facts["problems"]:
-        screen.print(f"{mark('bad')} {escape(problem['kind'])}: {escape(problem['message'])}")
+        show(f"{mark('bad')} {escape(problem['kind'])}: {escape(problem['message'])}")
 
 
 def _remark(asked: str, facts: dict[str, Any]) -> str:
@@ -328,15 +359,17 @@ def _remark(asked: str, facts: dict[str, Any]) -> str:
         return f"  would be the id of {escape(origin)}" if origin else "  would be made by the pending steps"
     if facts["gen_id"] != asked and asked in facts["old_names"]:
         return f"  was called {escape(asked)}"
-    return f"  will be {escape(facts['becomes']['gen_id'])} after the pending steps" if facts["becomes"] else ""
+    return (
+        f"  will be {escape(facts['becomes']['gen_id'])} after the pending steps" if facts["becomes"] else ""
+    )
 
 
-def _print_way(screen: Console, facts: dict[str, Any]) -> None:
+def _print_way(facts: dict[str, Any]) -> None:
     then = "[dim], after the pending steps[/]" if facts["becomes"] else ""
-    screen.print(f"\n[bold]From signature to id[/]{then}")
+    show(f"\n[bold]From signature to id[/]{then}")
     facts = facts["becomes"] or facts
     if facts["canonical"] is None:
-        screen.print(f"{mark('bad')} a field is missing or invalid: there is no canonical text")
+        show(f"{mark('bad')} a field is missing or invalid: there is no canonical text")
         return
     rows = table("", "", "")
     rows.add_row("[dim]canonical[/]", escape(facts["canonical"]), "[dim]UTF-8[/]")
@@ -346,37 +379,49 @@ def _print_way(screen: Console, facts: dict[str, Any]) -> None:
     suffix = f"with the suffix {facts['suffix']} of a collision" if facts["suffix"] else "is its id"
     verdict = f"{mark('done')} {suffix}" if facts["right"] else f"{mark('bad')} not the name it bears"
     rows.add_row("[dim]id[/]", escape(facts["computed_id"]), verdict)
-    screen.print(rows)
+    show(rows)
 
 
-def _print_family(screen: Console, facts: dict[str, Any]) -> None:
-    screen.print("\n[bold]Lineage[/]")
+def _print_family(facts: dict[str, Any]) -> None:
+    show("\n[bold]Lineage[/]")
     rows = table("", "", "", "", "")
     for number, one in enumerate(reversed(facts["lineage"])):
         name = escape(one["gen_id"])
         if one["missing"]:
             rows.add_row("  " * number + one["stage"], name, f"{mark('bad')} not in the store", "", "")
         else:
-            cells = (_shown(one["template"]), _shown(one["model"]) if one["model"] else "", f"#{_shown(one['replicate'])}")
-            rows.add_row("  " * number + one["stage"], f"[bold]{name}[/]" if one is facts["lineage"][0] else name, *cells)
-    screen.print(rows)
-    below = {"draft": "essays", "essay": "evaluations"}.get(facts["stage"])
+            cells = (
+                _shown(one["template"]),
+                _shown(one["model"]) if one["model"] else "",
+                f"#{_shown(one['replicate'])}",
+            )
+            rows.add_row(
+                "  " * number + one["stage"],
+                f"[bold]{name}[/]" if one is facts["lineage"][0] else name,
+                *cells,
+            )
+    show(rows)
+    below = {"draft": "essay", "essay": "evaluation"}.get(facts["stage"])
     if below:
-        screen.print(f"{facts['children']:,} {below} below it")
+        show(f"{many(facts['children'], below)} below it")
     if facts["cohorts"]:
-        screen.print(f"[dim]cohorts[/]  {escape(', '.join(facts['cohorts']))}")
+        show(f"[dim]cohorts[/]  {escape(', '.join(facts['cohorts']))}")
 
 
-def _print_past(screen: Console, facts: dict[str, Any]) -> None:
+def _print_past(facts: dict[str, Any]) -> None:
     if not facts["runs"]:
         return
-    screen.print("\n[bold]Runs[/]")
+    show("\n[bold]Runs[/]")
     rows = table("", "", "", "")
     for run in facts["runs"]:
-        names = escape(run["new"]) if run["old"] is None else f"{escape(run['old'])} {symbol('to')} {escape(run['new'])}"
+        names = (
+            escape(run["new"])
+            if run["old"] is None
+            else f"{escape(run['old'])} {symbol('to')} {escape(run['new'])}"
+        )
         numbers = ", ".join(step.partition(" ")[0] for step in run["steps"])
         rows.add_row(escape(run["run_id"]), f"[dim]{escape(numbers)}[/]", run["what"], names)
-    screen.print(rows)
+    show(rows)
 
 
 def _shown(value: object) -> str:

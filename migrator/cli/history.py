@@ -54,7 +54,15 @@ def _print(runs: list[Run], applied: list[Applied], lost: list[str]) -> None:
     for run_id in lost:
         entries = [entry for entry in applied if entry.run_id == run_id]
         steps = _span([entry.number for entry in entries])
-        table.add_row(screen.mark("done"), run_id, text.moment(entries[0].start), "", "committed", steps, "its folder is gone")
+        table.add_row(
+            screen.mark("done"),
+            run_id,
+            text.moment(entries[0].start),
+            "",
+            "committed",
+            steps,
+            "its folder is gone",
+        )
     for run in runs:
         table.add_row(
             screen.mark(_SIGNS.get(run.state, "none")),
@@ -75,7 +83,9 @@ def _span(numbers: list[str]) -> str:
 def _took(run: Run) -> str:
     if not run.ended:
         return ""
-    return text.seconds((datetime.fromisoformat(run.ended) - datetime.fromisoformat(run.started)).total_seconds())
+    return text.seconds(
+        (datetime.fromisoformat(run.ended) - datetime.fromisoformat(run.started)).total_seconds()
+    )
 
 
 def _what(run: Run) -> str:

@@ -1,4 +1,4 @@
-"""`migrator init [DIR]`: a project with settings, steps and folders. Never overwrites: says what was there."""
+"""`migrator init [DIR]`: a project with settings, steps and folders. Never overwrites."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ MADE, KEPT, EXTENDED = "made", "was there", "extended"
 SETTINGS = """\
 # Where the stores are, and how careful migrator is with each.
 #
-# Relative paths start at this file's folder. Steps, backups and mappings lie in the folders migrations/, backups/ and
-# mappings/ beside this file. Backups must be on the same file system as the store, because a run exchanges whole
-# folders. To keep them elsewhere, put lines like these above the first [env...] section:
+# Relative paths start at this file's folder. Steps, backups and mappings lie in the folders migrations/,
+# backups/ and mappings/ beside this file. Backups must be on the same file system as the store, because a run
+# exchanges whole folders. To keep them elsewhere, put lines like these above the first [env...] section:
 #
 #   backups = "/srv/pipeline/backups"
 #   mappings = "/srv/pipeline/mappings"
 #
-# No environment is the default: every command says --env staging or --env prod, so that nobody reaches production by
-# leaving something out.
+# No environment is the default: every command says --env staging or --env prod, so that nobody reaches
+# production by leaving something out.
 
 # The rehearsal: a copy of the store, to try things on.
 [env.staging]
@@ -41,8 +41,8 @@ proved_on = "staging"
 # Before anything happens the word "prod" has to be typed; --yes is not enough. In a script: --confirm prod
 confirm = "type-name"
 
-# How many snapshots of earlier trees `migrator snapshots prune` leaves, newest first. Each can be as large as the
-# store itself.
+# How many snapshots of earlier trees `migrator snapshots prune` leaves, newest first. Each can be as large as
+# the store itself.
 keep_snapshots = 5
 """
 
@@ -127,7 +127,9 @@ def _write(path: Path, data: bytes) -> str:
     except FileExistsError:
         return KEPT
     except OSError as error:
-        raise MigratorError(f"a file cannot be written: {error.strerror}", where=error.filename or path) from None
+        raise MigratorError(
+            f"a file cannot be written: {error.strerror}", where=error.filename or path
+        ) from None
     return MADE
 
 

@@ -1,6 +1,7 @@
-"""What happens during a command, as events: to standard error, and to the run's log.jsonl once there is a run.
+"""What happens during a command, as events: to standard error, and to log.jsonl once there is a run.
 
-`Log.notify` is what the runner calls. MIGRATOR_LOG=info (debug, warning, error) says how much reaches standard error.
+`Log.notify` is what the runner calls. MIGRATOR_LOG (debug, info, warning, error) says how much of it reaches
+standard error; log.jsonl has all of it.
 """
 
 from __future__ import annotations
@@ -63,16 +64,16 @@ class Log:
                 self._phases.end(finished=error is None)
 
     def notify(self, event: str, *, level: str = "info", **fields: Any) -> None:
-        """Take one event of the runner's. A full disk or a closed pipe is never the reason that a run fails."""
+        """Take one event of the runner's. A full disk or a closed pipe here never makes a run fail."""
         if event == "run":
             self.folder, self._began = Path(str(fields["folder"])), time.monotonic()
             run_has_begun()
         with contextlib.suppress(OSError):
-            if event != PROGRESS:
-                getattr(self._logger, level)(event, level=level, **fields)
-        with contextlib.suppress(OSError):
             if self._phases:
                 self._phases.take(event, fields)
+        with contextlib.suppress(OSError):
+            if event != PROGRESS:
+                getattr(self._logger, level)(event, level=level, **fields)
 
     @property
     def spent(self) -> float:
@@ -163,7 +164,9 @@ class Phases:
         """Show how far it is."""
         if time.monotonic() - self.told >= _LINE_SECONDS:
             self.told = time.monotonic()
-            self.say(f"{self.words}: {amount(done_files, done_bytes)} of {self.of_total()}{self.left(done_bytes)}")
+            self.say(
+                f"{self.words}: {amount(done_files, done_bytes)} of {self.of_total()}{self.left(done_bytes)}"
+            )
 
     def left(self, done_bytes: int) -> str:
         """The time that is left, as far as one can tell."""
@@ -187,7 +190,9 @@ class Phases:
 
     def close(self, finished: bool, details: str, spent: str) -> None:
         """Show that the phase has ended."""
-        self.say(f"{self.words}: {'done' if finished else 'stopped'}{', ' + details if details else ''}, {spent}")
+        self.say(
+            f"{self.words}: {'done' if finished else 'stopped'}{', ' + details if details else ''}, {spent}"
+        )
 
     def say(self, line: str) -> None:
         """One line on standard error."""
@@ -197,7 +202,7 @@ class Phases:
 class Bars(Phases):
     """The same on a terminal: a bar that moves, then a line with a mark.
 
-    The bar is drawn when an event comes, not by a thread: the build forks, and a thread's locks would be copied.
+    The bar is drawn when an event comes, not by a thread: the build forks, and would copy a thread's locks.
     """
 
     def __init__(self) -> None:
@@ -234,7 +239,9 @@ class Bars(Phases):
             self.bar.stop()
             self.bar = None
         sign = marked("done" if finished else "bad", sys.stderr.encoding or "ascii")
-        self.console.print(f"{sign} {escape(self.words):22}  {escape(details):32}  [dim]{spent:>7}[/]", soft_wrap=True)
+        self.console.print(
+            f"{sign} {escape(self.words):22}  {escape(details):32}  [dim]{spent:>7}[/]", soft_wrap=True
+        )
 
 
 def _phases() -> Phases:

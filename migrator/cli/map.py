@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,9 @@ STAGE_NAMES = ("draft", "essay", "evaluation")  # as in store.layout, which --he
 @click.command(short_help="Old ids -> the ids of today.")
 @click.argument("ids", nargs=-1, metavar="ID...")
 @click.option("--stage", type=click.Choice(STAGE_NAMES), help="Where one name stood for two generations.")
-@click.option("--csv", "file", metavar="FILE", help="Bring a column of a table up to date; - is standard input.")
+@click.option(
+    "--csv", "file", metavar="FILE", help="Bring a column of a table up to date; - is standard input."
+)
 @click.option("--column", metavar="NAME", help="The column of --csv that holds ids.")
 @json_option
 @click.pass_context
@@ -33,9 +36,9 @@ def command(
 ) -> None:
     """Print for each ID the id of today, one a line and nothing else; an id of today is its own.
 
-    An unknown ID is a `-`, and the exit code is 1. With --csv and --column the whole table is printed, with that
-    column brought up to date; every other cell keeps its bytes, and so do unknown ids, which are counted on standard
-    error.
+    An unknown ID is a `-`, and the exit code is 1. With --csv and --column the whole table is printed, with
+    that column brought up to date; every other cell keeps its bytes, and so do unknown ids, which are counted
+    on standard error.
     """
     if bool(file) != bool(column):
         raise click.UsageError("--csv FILE and --column NAME belong together.")
@@ -117,9 +120,13 @@ def _table(names: Names, stage: str | None, file: str, column: str) -> bool:
     table = _parsed(file, column)
     place = table.columns.index(column)
     cells = [(index, row) for index, row in enumerate(table.rows) if row.cells]
-    values = {index: record[column].strip() for (index, _), (_, record) in zip(cells, table.records(), strict=True)}
+    values = {
+        index: record[column].strip() for (index, _), (_, record) in zip(cells, table.records(), strict=True)
+    }
     mapping = {value: names.today(value, stage) for value in dict.fromkeys(values.values()) if value}
-    changed = {(index, place): new for index, old in values.items() if (new := mapping.get(old)) and new != old}
+    changed = {
+        (index, place): new for index, old in values.items() if (new := mapping.get(old)) and new != old
+    }
     if wants_json():
         print_json({"mapping": mapping})
     else:
@@ -127,7 +134,9 @@ def _table(names: Names, stage: str | None, file: str, column: str) -> bool:
     unknown = sum(bool(value) and mapping[value] is None for value in values.values())
     if unknown:
         example = next(value for value in mapping if mapping[value] is None)
-        click.echo(f"{unknown:,} of {len(values):,} rows hold an unknown id, such as {plain(example)}", err=True)
+        click.echo(
+            f"{unknown:,} of {len(values):,} rows hold an unknown id, such as {plain(example)}", err=True
+        )
     return not unknown
 
 
@@ -136,7 +145,7 @@ def _parsed(file: str, column: str) -> Table:
     from migrator.store.table import InvalidTable, Table
 
     try:
-        data = click.get_binary_stream("stdin").read() if file == "-" else Path(file).read_bytes()
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise UsageError(f"the table cannot be read: {error.strerror}", where=file) from None
     try:
@@ -145,6 +154,8 @@ def _parsed(file: str, column: str) -> Table:
         raise MigratorError(f"the table cannot be trusted: {error}", where=file) from None
     if column not in table.columns:
         raise UsageError(
-            f"the table has no column {column!r}", where=file, hint=f"--column {' or '.join(table.columns) or 'NAME'}"
+            f"the table has no column {column!r}",
+            where=file,
+            hint=f"--column {' or '.join(table.columns) or 'NAME'}",
         )
     return table

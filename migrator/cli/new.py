@@ -34,7 +34,7 @@ from migrator import Change, Inventory
 
 
 def changes(store: Inventory) -> Iterator[Change]:
-    """Yield an Edit, Rename, Relink, Renumber, Add or Problem for each generation concerned; silence means unchanged.
+    """Yield Edit, Rename, Relink, Renumber, Add or Problem for what changes; silence means unchanged.
 
     For example, for every draft without a replicate:
 
@@ -72,7 +72,7 @@ BEFORE: dict[str, dict[str, Any]] = {{
         "replicate": 1,
     }},
 }}
-AFTER: dict[str, dict[str, Any]] = BEFORE  # the step changes nothing yet: write down what it should make of it
+AFTER: dict[str, dict[str, Any]] = BEFORE  # nothing changes yet: write down what the step should make of it
 
 
 def made(root: Path, store: dict[str, dict[str, Any]]) -> Inventory:
@@ -120,7 +120,9 @@ def command(settings: Settings, name: str) -> None:
         print_json({"number": number, "name": slug, "step": str(step), "test": str(test)})
         return
     click.echo(f"{symbol('new')} {plain(step)}\n{symbol('new')} {plain(test)}")
-    click.echo("\nNext: say in its docstring what it does, write BEFORE and AFTER into the test, then changes(store).")
+    click.echo(
+        "\nNext: say in its docstring what it does, fill BEFORE and AFTER of the test, write changes(store)."
+    )
     click.echo(f"  pytest {plain(os.path.relpath(test))}")
     click.echo("  migrator --env staging plan")
 
@@ -133,10 +135,16 @@ def _folder(settings: Settings) -> Path:
     if given:
         return Path(os.path.abspath(given))
     if settings.path is None:
-        raise UsageError("this is no project: there is no migrator.toml here or above", where=Path.cwd(), hint="migrator init")
+        raise UsageError(
+            "this is no project: there is no migrator.toml here or above",
+            where=Path.cwd(),
+            hint="migrator init",
+        )
     folder = Path(os.path.normpath(settings.path.parent / settings.file.get("migrations", "migrations")))
     if not folder.is_dir():
-        raise UsageError("the project has no folder of steps", where=folder, hint=f"migrator init {settings.path.parent}")
+        raise UsageError(
+            "the project has no folder of steps", where=folder, hint=f"migrator init {settings.path.parent}"
+        )
     return folder
 
 
@@ -177,6 +185,10 @@ def _write(path: Path, text: str) -> None:
         files.make_dirs(path.parent)
         files.write_new(path, text.encode())
     except FileExistsError:
-        raise MigratorError("a file is in the way", where=path, hint="move it, then repeat the command") from None
+        raise MigratorError(
+            "a file is in the way", where=path, hint="move it, then repeat the command"
+        ) from None
     except OSError as error:
-        raise MigratorError(f"a file cannot be written: {error.strerror}", where=error.filename or path) from None
+        raise MigratorError(
+            f"a file cannot be written: {error.strerror}", where=error.filename or path
+        ) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import sys
@@ -18,6 +17,7 @@ from migrator.cli.settings import Settings
 from migrator.errors import DecisionNeeded, UsageError
 from migrator.report import machine, text
 from migrator.store import mappings
+from migrator.store.problems import ID_COLLISION
 
 if TYPE_CHECKING:
     from migrator.plan import Plan
@@ -29,12 +29,18 @@ PENDING, BLOCKED = 3, 4
 
 @click.command()
 @click.option("--to", metavar="NNNN", help="Up to and including this step.")
-@click.option("--accept-collision", "accept", metavar="ID", multiple=True, help="Let this collision stand (repeatable).")
-@click.option("--out", metavar="DIR", help="Keep the plan there: plan.json, mapping.csv, issues.csv, report.html.")
+@click.option(
+    "--accept-collision", "accept", metavar="ID", multiple=True, help="Let this collision stand (repeatable)."
+)
+@click.option(
+    "--out", metavar="DIR", help="Keep the plan there: plan.json, mapping.csv, issues.csv, report.html."
+)
 @click.option("--exit-code", is_flag=True, help="Exit 3 when steps are pending.")
 @screen.json_option
 @click.pass_obj
-def command(settings: Settings, to: str | None, accept: Sequence[str], out: str | None, exit_code: bool) -> int:
+def command(
+    settings: Settings, to: str | None, accept: Sequence[str], out: str | None, exit_code: bool
+) -> int:
     """Show what an upgrade would do: steps, counts, checks, all issues, disk and time.
 
     Nothing is changed. With --out the plan is kept: look at report.html, then `migrator upgrade --plan DIR`.
@@ -74,7 +80,9 @@ def _out_folder(site: Site, out: str) -> Path:
     folder = Path(out).absolute()
     real, root = folder.resolve(), site.place.real.resolve()
     if real == root or root in real.parents:
-        raise UsageError("the plan cannot be kept inside the data root", where=folder, hint="--out plans/next")
+        raise UsageError(
+            "the plan cannot be kept inside the data root", where=folder, hint="--out plans/next"
+        )
     if folder.exists() and not folder.is_dir():
         raise UsageError("--out names a file, not a folder", where=folder)
     return folder
@@ -82,14 +90,13 @@ def _out_folder(site: Site, out: str) -> Path:
 
 def keep(plan: Plan, site: Site, folder: Path, accept: Sequence[str] = ()) -> None:
     """Write plan.json, mapping.csv, synthetic_drafts.csv, issues.csv and report.html into a folder."""
+    from migrator.report.html import render_plan
+
     folder.mkdir(parents=True, exist_ok=True)
     (folder / mappings.MAPPING).write_bytes(mappings.render_mapping(plan.mapping))
     (folder / mappings.SYNTHETIC).write_bytes(mappings.render_synthetic(plan.synthetic))
     (folder / mappings.ISSUES).write_bytes(mappings.render_issues(plan.problems))
-    if importlib.util.find_spec("migrator.report.html"):
-        from migrator.report.html import render_plan
-
-        (folder / "report.html").write_text(render_plan(plan, site), encoding="utf-8")
+    (folder / "report.html").write_text(render_plan(plan, site), encoding="utf-8")
     kept = machine.kept_plan(plan, accept, __version__)
     (folder / PLAN_FILE).write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
@@ -111,7 +118,9 @@ def up_to_date(site: Site, count: int) -> str:
     """The calm sentence."""
     applied = site.ledger()
     at = applied[-1].number if applied else "0000"
-    return f"[green]Up to date.[/] {screen.escape(name_of(site))} is at {at}; {text.many(count, 'generation')}."
+    return (
+        f"[green]Up to date.[/] {screen.escape(name_of(site))} is at {at}; {text.many(count, 'generation')}."
+    )
 
 
 def head(plan: Plan, site: Site, verb: str) -> str:
@@ -129,7 +138,9 @@ def show_plan(plan: Plan, site: Site, verb: str, warnings: int = 2) -> None:
     """Head, steps, checks and issues of a plan; so many examples of each kind of warning."""
     encoding = sys.stdout.encoding or "ascii"
     screen.show(head(plan, site, verb), "", text.steps_table(plan, encoding), "")
-    screen.show("[bold]Checks[/] [dim]on the planned result[/]", text.checks_table(plan, free(site), encoding), "")
+    screen.show(
+        "[bold]Checks[/] [dim]on the planned result[/]", text.checks_table(plan, free(site), encoding), ""
+    )
     if plan.problems:
         screen.show("[bold]Issues[/]", *text.issue_lines(plan.problems, encoding, warnings), "")
 
@@ -164,18 +175,23 @@ def _print(plan: Plan, site: Site, folder: Path | None) -> None:
 
 
 def blocked(plan: Plan, site: Site) -> None:
-    """Say on standard error what a person must decide, and how."""
-    collisions = sorted({problem.gen_id for problem in plan.blocking if problem.kind == runner.ID_COLLISION})
-    others = len(plan.blocking) - sum(problem.kind == runner.ID_COLLISION for problem in plan.blocking)
+    """Say on standard error what a person must decide; on the screen also how to set things aside."""
+    commands = text.set_aside(site.place.root, plan.blocking)
+    if commands and not screen.wants_json():
+        screen.show("What cannot be repaired is set aside by hand, with what hangs below it:")
+        screen.show_facts(("", line, "") for line in commands)
+    screen.say_error(*verdict(plan))
+
+
+def verdict(plan: Plan) -> tuple[str, None, str]:
+    """What stands against an upgrade, and what to type next."""
+    collisions = sorted({problem.gen_id for problem in plan.blocking if problem.kind == ID_COLLISION})
+    others = len(plan.blocking) - sum(problem.kind == ID_COLLISION for problem in plan.blocking)
     if not others:
-        message = f"{text.many(len(collisions), 'collision')} must be accepted by name before the upgrade"
+        message = f"{text.many(len(collisions), 'collision')} to accept by name before the upgrade"
         accepted = " ".join(f"--accept-collision {gen_id}" for gen_id in collisions[:5])
         hint = screen.typed(f"upgrade {accepted}")
     else:
         message = f"{text.many(len(plan.blocking), 'blocking issue')} to settle before the upgrade"
         hint = screen.typed("plan --out DIR") + "   (issues.csv lists all of them)"
-        commands = text.set_aside(site.place.root, plan.blocking)
-        if commands and not screen.wants_json():
-            screen.show("What cannot be repaired is set aside by hand, with what hangs below it:")
-            screen.show_facts(("", line, "") for line in commands)
-    screen.say_error(f"{message}; nothing has been changed", None, hint)
+    return f"{message}; nothing has been changed", None, hint

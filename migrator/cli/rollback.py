@@ -24,9 +24,13 @@ _SHOWN = 10
 
 @click.command()
 @click.argument("run_id", metavar="[RUN]", required=False, shell_complete=complete_runs)
-@click.option("--set-aside-new", is_flag=True, help="Later work stays in the run's folder; `adopt` brings it back.")
+@click.option(
+    "--set-aside-new", is_flag=True, help="Later work stays in the run's folder; `adopt` brings it back."
+)
 @click.option("--full", is_flag=True, help="Read every byte of the snapshot before going back.")
-@click.option("--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=0, help="Wait for another run to end.")
+@click.option(
+    "--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=0, help="Wait for another run to end."
+)
 @screen.yes_option
 @click.option("--confirm", metavar="NAME", help="The env's name, where the settings want it typed.")
 @screen.json_option
@@ -42,8 +46,9 @@ def command(
 ) -> int:
     """Undo the latest run: the tree from before comes back, byte for byte.
 
-    A run that failed or was killed has changed nothing: its recovery is completed, and nothing older is touched. RUN
-    must be the newest run of the ledger. Work that came after the run is never dropped: see --set-aside-new.
+    A run that failed or was killed has changed nothing: its recovery is completed, and nothing older is
+    touched. RUN must be the newest run of the ledger. Work that came after the run is never dropped: see
+    --set-aside-new.
     """
     from migrator.cli.log import Log
 
@@ -74,9 +79,13 @@ def _agreed(
     log.pause()
     if not screen.wants_json():
         when = f"{text.moment(run.started)} UTC"
-        screen.show(f"Run [bold]{run.run_id}[/] of {when} will be undone: {screen.escape(', '.join(run.steps))}.")
+        screen.show(
+            f"Run [bold]{run.run_id}[/] of {when} will be undone: {screen.escape(', '.join(run.steps))}."
+        )
         if later:
-            screen.show(f"{text.many(len(later), 'thing')} came later and will be set aside in the run's folder:")
+            screen.show(
+                f"{text.many(len(later), 'thing')} came later and will be set aside in the run's folder:"
+            )
             screen.show_facts((what, path, "") for path, what in later[:_SHOWN])
             if len(later) > _SHOWN:
                 screen.show(f"  and {len(later) - _SHOWN:,} more")
@@ -114,10 +123,18 @@ def _report(outcome: Outcome, site: Site) -> None:
 def _undone(run: Run, set_aside: list[str], site: Site) -> None:
     applied = site.ledger()
     at = applied[-1].number if applied else "0000"
-    screen.show(f"[green]Rolled back[/] run [bold]{run.run_id}[/]. {screen.escape(name_of(site))} is at {at} again.")
+    screen.show(
+        f"[green]Rolled back[/] run [bold]{run.run_id}[/]. {screen.escape(name_of(site))} is at {at} again."
+    )
     facts = [("tree", run.tree, "the tree from after, kept until it is pruned")]
     if set_aside:
-        facts.append(("later", screen.typed(f"adopt {run.run_id}"), f"brings {text.many(len(set_aside), 'thing')} back, after the next upgrade"))
+        facts.append(
+            (
+                "later",
+                screen.typed(f"adopt {run.run_id}"),
+                "brings new generations and cohorts back, after the next upgrade",
+            )
+        )
     facts.append(("again", screen.typed("upgrade"), ""))
     screen.show_facts(facts)
     screen.show("[dim]A container or a shell that holds the old folder keeps it until it is restarted.[/]")

@@ -51,7 +51,12 @@ __all__ = [
     "yes_option",
 ]
 
-JSON, DEFAULTS, BEGUN, ARGUMENTS = "json", "error defaults", "begun", "arguments"  # keys in the context's meta
+JSON, DEFAULTS, BEGUN, ARGUMENTS = (
+    "json",
+    "error defaults",
+    "begun",
+    "arguments",
+)  # keys in the context's meta
 _WIDE = 10_000  # columns of a pipe or a file: nothing is folded there
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -122,8 +127,14 @@ def show_facts(facts: Iterable[tuple[str, object, str]]) -> None:
     first = max((len(label) for label, _, _ in rows), default=0)
     out = console()
     for label, text, remark in rows:
-        tail = f"   [dim]{escape(remark)}[/]" if remark else ""
-        out.print(f"  [dim]{label:{first}}[/]  {escape(text)}{tail}", soft_wrap=True)
+        out.print(
+            f"  [dim]{label:{first}}[/]  {escape(text)}" if first else f"  {escape(text)}",
+            soft_wrap=True,
+            end="",
+        )
+        fits = first + len(text) + len(remark) + 7 <= out.width
+        gap = "   " if fits else "\n" + " " * (first + 4)
+        out.print(f"{gap}[dim]{escape(remark)}[/]" if remark else "", soft_wrap=True)
 
 
 def print_json(obj: object) -> None:
@@ -132,7 +143,7 @@ def print_json(obj: object) -> None:
 
 
 def table(*headers: str) -> Table:
-    """A table of the family for `show`; a header that starts with `>` is set to the right. Cells are markup."""
+    """A table of the family for `show`; a header with `>` is set to the right, cells are markup."""
     return grid(*headers)
 
 
@@ -156,7 +167,9 @@ def interactive() -> bool:
 
 def confirmed(question: str, name: str = "") -> bool:
     """Ask on standard error; with `name` that word must be typed. Anything else is a no."""
-    answer = str(click.prompt(plain(question), default="", show_default=False, prompt_suffix=" ", err=True)).strip()
+    answer = str(
+        click.prompt(plain(question), default="", show_default=False, prompt_suffix=" ", err=True)
+    ).strip()
     return answer == name if name else answer.lower() in ("y", "yes")
 
 
@@ -166,7 +179,9 @@ def require_name(env: Env, name: str | None) -> None:
 
     if name is not None and (name != env.name or not name):
         chosen = f"this is env {env.name}" if env.name else "no env is chosen"
-        raise UsageError(f"--confirm {name}, but {chosen}", hint="--env NAME and --confirm NAME must name the same env")
+        raise UsageError(
+            f"--confirm {name}, but {chosen}", hint="--env NAME and --confirm NAME must name the same env"
+        )
 
 
 def consent(env: Env, question: str, *, yes: bool, name: str | None) -> bool:

@@ -81,7 +81,11 @@ class Settings:
     def _under_file(self, path: str) -> str:
         """A path of the file, relative to it; `~` is not expanded."""
         assert self.path is not None
-        return os.path.normpath(self.path.parent / path) if not path.endswith("/") else str(self.path.parent / path)
+        return (
+            os.path.normpath(self.path.parent / path)
+            if not path.endswith("/")
+            else str(self.path.parent / path)
+        )
 
     def env(self, name: str) -> Env:
         """A section of the file, by name."""
@@ -95,6 +99,15 @@ class Settings:
         if "data_root" in section:
             section["data_root"] = self._under_file(section["data_root"])
         return Env(name, **section)
+
+    def root_of(self, name: str) -> str:
+        """The data root of an env. Raises UsageError where its section names none."""
+        root = self.env(name).data_root
+        if not root:
+            raise UsageError(
+                f"env {name} has no data_root", where=self.path, hint=f"add data_root to [env.{name}]"
+            )
+        return root
 
     @cached_property
     def chosen(self) -> Env:
@@ -129,7 +142,7 @@ class Settings:
 
     @cached_property
     def migrations(self) -> Path:
-        """The folder of steps: as named, else beside file or data root, else those that come with the package."""
+        """The folder of steps: as named, else beside file or data root, else those of the package."""
         if self.flags.get("migrations") or "migrations" in self.file:
             return self._folder("migrations")
         beside = self._folder("migrations")
@@ -141,17 +154,17 @@ class Settings:
         from migrator.engine.exchange import Place
 
         proof = self.chosen.proved_on
-        return runner.Site(
+        site = runner.Site(
             place=Place.at(self.data_root),
             migrations=self.migrations,
             backups=self._folder("backups"),
             mappings=self._folder("mappings"),
             env=self.chosen.name,
-            proved_on=Place.at(self.env(proof).data_root) if proof else None,
+            proved_on=Place.at(self.root_of(proof)) if proof else None,
             proved_on_name=proof,
             wait=wait,
-            **({"notify": notify} if notify else {}),
         )
+        return runner.with_notify(site, notify) if notify else site
 
 
 def shipped_migrations() -> Path:

@@ -47,10 +47,20 @@ def list_command(settings: Settings) -> int:
         return 0
     table = screen.table("", "Run", "Tree", ">Size", "Path")
     for run, size in found:
-        kind = "from before" if run.has_snapshot else "from after, set aside" if run.state == snapshots.ROLLED_BACK else run.state
+        kind = (
+            "from before"
+            if run.has_snapshot
+            else "from after, set aside"
+            if run.state == snapshots.ROLLED_BACK
+            else run.state
+        )
         shown = "[red]unreadable[/]" if size is None else text.size(size)
         table.add_row(
-            screen.mark("done" if run.has_snapshot else "none"), run.run_id, kind, shown, screen.escape(run.tree)
+            screen.mark("done" if run.has_snapshot else "none"),
+            run.run_id,
+            kind,
+            shown,
+            screen.escape(run.tree),
         )
     screen.show(table)
     return 0
@@ -96,7 +106,10 @@ def verify_command(settings: Settings, run_ids: Sequence[str]) -> int:
         if not screen.wants_json():
             _print_verified(run, damages)
     if screen.wants_json():
-        entries = [{"run_id": run.run_id, "tree": run.tree, "sound": not found, "damages": found} for run, found in results]
+        entries = [
+            {"run_id": run.run_id, "tree": run.tree, "sound": not found, "damages": found}
+            for run, found in results
+        ]
         screen.print_json({"snapshots": entries})
     elif not results:
         screen.show("There is no snapshot to verify.")
@@ -110,9 +123,9 @@ def _require_snapshots(site: Site, run_ids: Sequence[str]) -> None:
         if run_id not in known:
             raise UsageError(f"there is no run {run_id}", where=site.backups, hint="migrator snapshots list")
         if not known[run_id].has_snapshot:
+            state = "pruned" if known[run_id].pruned else known[run_id].state
             raise MigratorError(
-                f"run {run_id} has no snapshot: it is {'pruned' if known[run_id].pruned else known[run_id].state}",
-                hint="migrator snapshots list",
+                f"run {run_id} has no snapshot: it is {state}", hint="migrator snapshots list"
             )
 
 
@@ -120,7 +133,8 @@ def _print_verified(run: Run, damages: Sequence[str]) -> None:
     if not damages:
         screen.show(f"{screen.mark('done')}  {run.run_id}  is what it was, every byte")
         return
-    screen.show(f"{screen.mark('bad')}  {run.run_id}  [red]{text.many(len(damages), 'damage')}[/] in {screen.escape(run.tree)}")
+    count = text.many(len(damages), "damage")
+    screen.show(f"{screen.mark('bad')}  {run.run_id}  [red]{count}[/] in {screen.escape(run.tree)}")
     for damage in damages[:_SHOWN]:
         screen.show(f"     {screen.escape(damage)}")
     if len(damages) > _SHOWN:
@@ -131,10 +145,17 @@ def _print_verified(run: Run, damages: Sequence[str]) -> None:
 
 
 @command.command("prune")
-@click.option("--keep", metavar="N", type=click.IntRange(min=1), help="Snapshots to keep; else the env's keep_snapshots.")
+@click.option(
+    "--keep",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Snapshots to keep; else the env's keep_snapshots.",
+)
 @click.option("--rolled-back", is_flag=True, help="Also delete what undone runs set aside.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
-@click.option("--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=0, help="Wait for another run to end.")
+@click.option(
+    "--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=0, help="Wait for another run to end."
+)
 @screen.yes_option
 @click.option("--confirm", metavar="NAME", help="The env's name, where the settings want it typed.")
 @screen.json_option
@@ -148,7 +169,10 @@ def prune_command(
     yes: bool,
     confirm: str | None,
 ) -> int:
-    """Delete all but the newest snapshots. The newest is verified first and always stays; records and mappings stay too."""
+    """Delete all but the newest snapshots.
+
+    The newest is verified first and always stays; records and mappings stay too.
+    """
     from migrator.cli.log import Log
 
     screen.error_defaults(pruned=[], freed=0)

@@ -20,6 +20,8 @@ from migrator.store.layout import is_derived
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.table import Table
+
     from migrator.engine.ledger import Applied
     from migrator.engine.steps import Step
     from migrator.runner import Site, Status
@@ -29,7 +31,9 @@ _SHOWN = 5
 
 
 @click.command()
-@click.option("--exit-code", is_flag=True, help="Exit 3 when steps are pending, 4 when steps and ledger do not fit.")
+@click.option(
+    "--exit-code", is_flag=True, help="Exit 3 when steps are pending, 4 when steps and ledger do not fit."
+)
 @screen.json_option
 @click.pass_obj
 def command(settings: Settings, exit_code: bool) -> int:
@@ -66,7 +70,9 @@ def stale_tables(root: Path, applied: list[Applied]) -> list[str]:
 
 
 def _tables(root: Path) -> Iterator[tuple[str, float]]:
-    for top in sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and is_derived(entry.name + "/")):
+    for top in sorted(
+        entry.name for entry in os.scandir(root) if entry.is_dir() and is_derived(entry.name + "/")
+    ):
         for folder, folders, names in os.walk(root / top):
             folders.sort()
             for name in sorted(names):
@@ -89,7 +95,7 @@ def _print(site: Site, state: Status, stale: list[str], edited: list[str]) -> No
     _print_next(state)
 
 
-def _steps(applied: list[Applied], pending: list[Step], edited: list[str]) -> object:
+def _steps(applied: list[Applied], pending: list[Step], edited: list[str]) -> Table:
     table = screen.table("", "Step", "Applied (UTC)", "Run")
     for entry in applied:
         changed = entry.number in edited
@@ -113,7 +119,9 @@ def _print_cares(state: Status) -> None:
     if state.run_in_progress:
         lines.append(("change", f"in use by {state.run_in_progress}"))
     if state.owed:
-        lines.append(("warning", f"{state.owed} (by the next writing command, or {screen.typed('rollback')})"))
+        lines.append(
+            ("warning", f"{state.owed} (by the next writing command, or {screen.typed('rollback')})")
+        )
     if state.missing_mappings:
         runs = ", ".join(state.missing_mappings)
         lines.append(("warning", f"the copy of the mapping is missing and will be made again: {runs}"))

@@ -42,14 +42,26 @@ class Kept:
 
 @click.command()
 @click.option("--to", metavar="NNNN", help="Up to and including this step.")
-@click.option("--plan", "plan_file", metavar="FILE", help="Do exactly this kept plan (its folder, or plan.json).")
-@click.option("--accept-collision", "accept", metavar="ID", multiple=True, help="Let this collision stand (repeatable).")
-@click.option("--override-staging", metavar="REASON", default="", help="Do without the proof on staging; is recorded.")
-@click.option("--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=0, help="Wait for another run to end.")
-@click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Worker processes; by default the cores.")
+@click.option(
+    "--plan", "plan_file", metavar="FILE", help="Do exactly this kept plan (its folder, or plan.json)."
+)
+@click.option(
+    "--accept-collision", "accept", metavar="ID", multiple=True, help="Let this collision stand (repeatable)."
+)
+@click.option(
+    "--override-staging", metavar="REASON", default="", help="Do without the proof on staging; is recorded."
+)
+@click.option(
+    "--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=0, help="Wait for another run to end."
+)
+@click.option(
+    "--jobs", metavar="N", type=click.IntRange(min=1), help="Worker processes; by default the cores."
+)
 @screen.yes_option
 @click.option("--confirm", metavar="NAME", help="The env's name, where the settings want it typed.")
-@click.option("--from", "origin", metavar="ENV", help="Copy the data root from this env where it is not there yet.")
+@click.option(
+    "--from", "origin", metavar="ENV", help="Copy the data root from this env where it is not there yet."
+)
 @screen.json_option
 @click.pass_obj
 def command(
@@ -66,8 +78,8 @@ def command(
 ) -> int:
     """Bring the data root to the newest step (or --to), all or nothing.
 
-    Plans, shows the plan and asks; then the new tree is built beside the live one, checked, and exchanged with it in
-    one act. The tree from before stays as a snapshot: `migrator rollback` brings it back.
+    Plans, shows the plan and asks; then the new tree is built beside the live one, checked, and exchanged
+    with it in one act. The tree from before stays as a snapshot: `migrator rollback` brings it back.
     """
     from migrator.cli.log import Log
 
@@ -106,13 +118,14 @@ def read_kept(path: Path) -> Kept:
 
 def _stage(settings: Settings, site: Site, origin: str, log: Log) -> None:
     """Make a missing data root as a copy of another env's."""
-    place = Place.at(settings.env(origin).data_root)
+    place = Place.at(settings.root_of(origin))
     if place.root == site.place.root:
         raise UsageError(f"--from {origin} is this very data root", where=place.root)
     if runner.stage(site, place):
         log.pause()
         if not screen.wants_json():
-            screen.show(f"Made [bold]{screen.escape(plan_screen.name_of(site))}[/] as a copy of {screen.escape(origin)}.", "")
+            name = screen.escape(plan_screen.name_of(site))
+            screen.show(f"Made [bold]{name}[/] as a copy of {screen.escape(origin)}.", "")
 
 
 def _agreed(plan: Plan, site: Site, settings: Settings, log: Log, yes: bool, name: str | None) -> bool:
@@ -150,6 +163,9 @@ def _report(outcome: Outcome, site: Site, spent: float) -> int:
         result = machine.upgrade(
             outcome.status, run=run, steps=steps, mapping=mapping, counts_=counts, problems=outcome.problems
         )
+        if plan and plan.blocking:
+            result["error"], result["where"], result["hint"] = plan_screen.verdict(plan)
+            result["exit_code"] = BLOCKED
         screen.print_json(result)
     elif outcome.status == "up-to-date":
         screen.show(plan_screen.up_to_date(site, plan_screen.generations(site)))
@@ -191,9 +207,17 @@ def _committed(outcome: Outcome, run: Run, mapping: str, site: Site, spent: floa
     ]
     stale = [problem.path for problem in outcome.problems if problem.kind == STALE_TABLE]
     if stale:
-        facts.append(("stale", screen.typed("status"), f"lists {text.many(len(stale), 'table')} that still speak of old ids"))
+        facts.append(
+            (
+                "stale",
+                screen.typed("status"),
+                f"lists {text.many(len(stale), 'table')} that still speak of old ids",
+            )
+        )
     screen.show_facts(facts)
     warnings = text.kinds(outcome.problems)
     if warnings:
-        screen.show(f"[yellow]{screen.symbol('warning')}[/] {warnings} [dim](issues.csv beside the mapping)[/]")
+        screen.show(
+            f"[yellow]{screen.symbol('warning')}[/] {warnings} [dim](issues.csv beside the mapping)[/]"
+        )
     screen.show("[dim]A container or a shell that holds the old folder keeps it until it is restarted.[/]")

@@ -20,7 +20,8 @@ from migrator.engine import files
 from migrator.errors import MigratorError, TryAgain
 
 LOCK = "lock"
-_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.02
+_GRACE_SECONDS = 0.1  # is_held() of a reader takes the lock for an instant: that is nobody's run
 
 
 def who() -> str:
@@ -56,7 +57,7 @@ def hold(folder: Path, what: str, *, shared: bool = False, wait: float = 0) -> I
 
 
 def _acquire(fd: int, folder: Path, mode: int, wait: float) -> None:
-    deadline = time.monotonic() + wait
+    deadline = time.monotonic() + max(wait, _GRACE_SECONDS)
     while True:
         try:
             fcntl.flock(fd, mode | fcntl.LOCK_NB)

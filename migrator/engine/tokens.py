@@ -7,7 +7,7 @@ as the shortest name is found by one `bytes.find`, which skips most of a text; o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 _TOKEN = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
@@ -35,13 +35,32 @@ class Tokens:
         self.odd = (
             re.compile(b"(?<!%s)(?:%s)(?!%s)" % (edge, b"|".join(map(re.escape, odd)), edge)) if odd else None
         )
-        self.shortest = min(map(len, self.plain), default=0)
+        self.lengths = frozenset(map(len, self.plain))
+        self.shortest = min(self.lengths, default=0)
 
-    def look(self, path: str, data: bytes) -> list[Hit]:
-        """The tokens of a whole file."""
-        search = Search(self, path)
-        search.pieces.append(data)
-        return search.close()
+    def look(self, texts: Sequence[tuple[str, bytes]]) -> list[Hit]:
+        """The tokens of some whole files (path, content). Most hold none, so all are searched as one text first."""
+        together = b"\n".join([data for _, data in texts])
+        if not self._somewhere(together):
+            return []
+        return [hit for path, data in texts for hit in Search(self, path, data).close()]
+
+    def _somewhere(self, data: bytes) -> bool:
+        return bool(self.odd and self.odd.search(data)) or any(True for _ in self.places(data))
+
+    def places(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """(place, token) of every plain name in a text."""
+        if not self.plain:
+            return
+        mapped = data.translate(_MAP)
+        run = b"\1" * self.shortest
+        start = mapped.find(run)
+        while start >= 0:
+            end = mapped.find(0, start)
+            end = len(data) if end < 0 else end
+            if end - start in self.lengths and data[start:end] in self.plain:
+                yield start, data[start:end]
+            start = mapped.find(run, end)
 
     def search(self, path: str) -> Search:
         """A search through one file, fed piece by piece."""
@@ -51,11 +70,11 @@ class Tokens:
 class Search:
     """Tokens of one file. Feed its pieces in order, then close."""
 
-    def __init__(self, tokens: Tokens, path: str) -> None:
+    def __init__(self, tokens: Tokens, path: str, data: bytes = b"") -> None:
         self.tokens = tokens
         self.path = path
         self.line = 1
-        self.pieces: list[bytes] = []
+        self.pieces: list[bytes] = [data] if data else []
         self.hits: list[Hit] = []
 
     def feed(self, data: bytes) -> None:
@@ -77,20 +96,10 @@ class Search:
         return self.hits
 
     def _look(self, data: bytes) -> None:
-        tokens = self.tokens
-        if tokens.plain:
-            mapped = data.translate(_MAP)
-            run = b"\1" * tokens.shortest
-            start = mapped.find(run)
-            while start >= 0:
-                end = mapped.find(0, start)
-                end = len(data) if end < 0 else end
-                token = data[start:end]
-                if token in tokens.plain:
-                    self._hit(data, start, token)
-                start = mapped.find(run, end)
-        if tokens.odd:
-            for match in tokens.odd.finditer(data):
+        for start, token in self.tokens.places(data):
+            self._hit(data, start, token)
+        if self.tokens.odd:
+            for match in self.tokens.odd.finditer(data):
                 self._hit(data, match.start(), match.group())
         self.line += data.count(b"\n")
 

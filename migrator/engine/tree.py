@@ -7,29 +7,25 @@ Both passes are maps over chunks of folders: any concurrent.futures.Executor doe
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-import multiprocessing
 import os
-import signal
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from migrator.engine import files
 from migrator.engine.tokens import Hit, Tokens
+from migrator.engine.workers import cores, executor
 from migrator.errors import MigratorError, TryAgain
 
 FOLDER, FILE, LINK, OTHER = "d", "f", "l", "?"
 _KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: FOLDER, stat.S_IFLNK: LINK}
 _SPINE_DEPTH = 2  # folders down to here are made first, by one process; what lies below is shared out
 _CHUNKS_PER_WORKER = 4
+_SEARCHED_AT_ONCE = 1 << 20  # larger files are searched piece by piece
 _LARGEST_CHUNK = 40_000  # of cost, about 20,000 files: so that progress moves on large stores
-_SERIAL_FILES = 3_000  # below this a pool costs more than it gives
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 1 << 20
@@ -228,7 +224,7 @@ def _chunks(folders: list[_Folder], jobs: int | None) -> list[list[_Folder]]:
         else:
             units[-1].append(folder)
     costs = [sum(2 + 2 * len(f.members) + sum(m[0].size for m in f.members) // 20_000 for f in unit) for unit in units]
-    share = min(sum(costs) / ((jobs or _cores()) * _CHUNKS_PER_WORKER) + 1, _LARGEST_CHUNK)
+    share = min(sum(costs) / ((jobs or cores()) * _CHUNKS_PER_WORKER) + 1, _LARGEST_CHUNK)
     chunks: list[list[_Folder]] = [[]]
     cost = 0.0
     for unit, weight in zip(units, costs, strict=True):
@@ -245,29 +241,28 @@ def _copy_chunk(
 ) -> tuple[list[Placed], list[Hit], int]:
     placed: list[Placed] = []
     hits: list[Hit] = []
-    size = 0
     for folder in folders:
         if not folder.made:
             files.make_dir(f"{target}/{folder.target}", 0o700)
         if not folder.members:
             continue
+        texts: list[tuple[str, bytes]] = []
         from_fd = _open_folder(f"{source}/{folder.entry.path}")
         try:
             to_fd = os.open(f"{target}/{folder.target}", _OPEN_FOLDER)
             try:
-                for entry, name, content in folder.members:
-                    path = f"{folder.target}/{name}" if folder.target else name
-                    place = _copy(entry, path, name, content, from_fd, to_fd, tokens, hits)
-                    placed.append(place)
-                    size += entry.size
+                for member in folder.members:
+                    placed.append(_copy(folder, *member, from_fd, to_fd, tokens, texts, hits))
             finally:
                 os.close(to_fd)
         finally:
             os.close(from_fd)
+        if tokens:
+            hits += tokens.look(texts)
     for folder in reversed(folders):
         if not folder.made:
             finish_folder(Path(source), Path(target), folder.entry, folder.target)
-    return placed, hits, size
+    return placed, hits, sum(entry.size for folder in folders for entry, _, _ in folder.members)
 
 
 def _open_folder(path: str) -> int:
@@ -278,30 +273,32 @@ def _open_folder(path: str) -> int:
 
 
 def _copy(
+    folder: _Folder,
     entry: Entry,
-    path: str,
     name: str,
     content: bytes | None,
     from_fd: int,
     to_fd: int,
     tokens: Tokens | None,
+    texts: list[tuple[str, bytes]],
     hits: list[Hit],
 ) -> Placed:
-    old_name = entry.path.rpartition("/")[2]
+    """Copy one member of a folder, or write its new content; what is small goes into `texts`, to be searched later."""
+    path = f"{folder.target}/{name}" if folder.target else name
     owner = None if (entry.uid, entry.gid) == _ME else (entry.uid, entry.gid)
     if entry.kind == LINK:
         files.symlink(entry.target, name, dir_fd=to_fd)
         files.set_link_attributes(name, owner, entry.mtime_ns, dir_fd=to_fd)
         return Placed(entry.path, path, "", "")
     try:
-        read_fd = os.open(old_name, _READ, dir_fd=from_fd)
+        read_fd = os.open(entry.path.rpartition("/")[2], _READ, dir_fd=from_fd)
     except OSError as error:
         raise TryAgain(f"a file changed during the run: {error.strerror}", where=entry.path) from None
     try:
         write_fd = files.new_file(name, dir_fd=to_fd)
         try:
+            search = tokens.search(path) if tokens and content is None and entry.size > _SEARCHED_AT_ONCE else None
             digest = new_digest()
-            search = tokens.search(path) if tokens and content is None else None
             left = entry.size + 1  # one more than it had, to see its end
             while left > 0 and (data := os.read(read_fd, min(left, _BLOCK))):
                 digest.update(data)
@@ -309,17 +306,18 @@ def _copy(
                     files.write(write_fd, data, path)
                     if search:
                         search.feed(data)
+                    else:
+                        texts.append((path, data))
                 left -= len(data)
                 if left == 1 and len(data) < _BLOCK:
                     break
+            old = new = digest.hexdigest()
             if search:
                 hits += search.close()
-            old = new = digest.hexdigest()
             if content is not None:
                 files.write(write_fd, content, path)
+                texts.append((path, content))
                 new = hash_bytes(content)
-                if tokens:
-                    hits += tokens.look(path, content)
             files.copy_xattrs(read_fd, write_fd)
             files.finish(write_fd, path, entry.mode, owner, entry.mtime_ns if content is None else None)
         finally:
@@ -380,20 +378,12 @@ def add(target: Path, additions: Mapping[str, bytes]) -> None:
 # -- hashing
 
 
-def hash_files(
-    root: Path, paths: Sequence[str], jobs: int | None = None, *, meanwhile: Callable[[], None] | None = None
-) -> dict[str, str]:
-    """Path -> digest of its content, read now; "" for a file that cannot be read.
-
-    `meanwhile` is called while worker processes hash.
-    """
-    share = max(1, len(paths) // ((jobs or _cores()) * _CHUNKS_PER_WORKER) + 1)
+def hash_files(root: Path, paths: Sequence[str], jobs: int | None = None) -> dict[str, str]:
+    """Path -> digest of its content, read now; "" for a file that cannot be read."""
+    share = max(1, len(paths) // ((jobs or cores()) * _CHUNKS_PER_WORKER) + 1)
     parts = [paths[start : start + share] for start in range(0, len(paths), share)]
     with executor(len(paths), jobs) as pool:
-        hashed = pool.map(_hash_chunk, [str(root)] * len(parts), parts)
-        if meanwhile:
-            meanwhile()
-        return {path: digest for part in hashed for path, digest in part}
+        return {path: digest for part in pool.map(_hash_chunk, [str(root)] * len(parts), parts) for path, digest in part}
 
 
 def _hash_chunk(root: str, paths: Sequence[str]) -> list[tuple[str, str]]:
@@ -417,43 +407,3 @@ def hash_file(path: str) -> str:
         return ""
     finally:
         os.close(fd)
-
-
-# -- workers
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
-class _Serial(Executor):
-    """The executor that does the work itself."""
-
-    def map(self, fn, *iterables, timeout=None, chunksize=1):  # type: ignore[no-untyped-def,override]
-        return map(fn, *iterables)
-
-
-@contextmanager
-def executor(count: int, jobs: int | None = None) -> Iterator[Executor]:
-    """An executor for `count` files: processes that die with their parent, or none where few files make it dearer."""
-    workers = jobs or (_cores() if count >= _SERIAL_FILES else 1)
-    if workers == 1:
-        yield _Serial()
-        return
-    context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, context, _die_with_parent, (os.getpid(),)) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def _die_with_parent(parent: int) -> None:
-    """A worker must not go on writing, nor keep the lock, when the run is killed."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if os.getppid() != parent:
-        os._exit(1)

@@ -1,6 +1,6 @@
 """Plan and run as lines and tables for a screen. Formatting only: opens no file, prints nothing.
 
-Whatever comes from data goes through `plain` or `escape` first: an id may hold markup or a terminal's escape codes.
+Whatever comes from data goes through `plain` or `escape` first: an id may hold markup or escape codes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from migrator.store.layout import GENS, STAGES
 from migrator.store.problems import ID_COLLISION
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
     from migrator.plan import Plan
     from migrator.store.problems import Problem
 
+_KIND = 22  # the longest kind's length
 # measured on two cores with a store of 8,500 files: a guess for the screen, nothing depends on it
 _FILES_A_SECOND, _BYTES_A_SECOND = 2_000, 150e6
 
@@ -33,11 +35,18 @@ _SIGNS = {
     "none": ("–", "-"),
     "to": ("→", "->"),
 }
-_STYLES = {"done": "green", "change": "yellow", "new": "green", "bad": "red", "warning": "yellow", "none": "dim"}
+_STYLES = {
+    "done": "green",
+    "change": "yellow",
+    "new": "green",
+    "bad": "red",
+    "warning": "yellow",
+    "none": "dim",
+}
 
 
 def plain(text: object) -> str:
-    """The text with everything visible that a terminal would act on: escape codes, line ends, reversed writing."""
+    """The text with all visible that a terminal would act on: escape codes, line ends, reversed writing."""
     return "".join(c if _harmless(c) else c.encode("unicode_escape").decode() for c in str(text))
 
 
@@ -69,9 +78,10 @@ def marked(name: str, encoding: str = "utf-8") -> str:
 
 
 def grid(*headers: str) -> Table:
-    """A table of the family: two spaces between columns, no boxes, dim headers; a header with `>` goes to the right.
+    """A table of the family: two spaces between columns, no boxes, dim headers.
 
-    Cells are folded and never cut. Without any header text no header line is shown.
+    A column whose header starts with `>` is set to the right. Cells are folded and never cut.
+    Without any header text no header line is shown.
     """
     from rich.table import Table
 
@@ -155,7 +165,9 @@ def steps_table(plan: Plan, encoding: str) -> Table:
         verbs = [verb for verb in _VERBS if any(verb in touched for touched in effect.touched.values())]
         for verb in verbs:
             cells = [number(effect.touched.get(stage, {}).get(verb, 0)) for stage in STAGES]
-            table.add_row(marked(_VERBS[verb], encoding), name, verb, *(_dashed(cell, encoding) for cell in cells))
+            table.add_row(
+                marked(_VERBS[verb], encoding), name, verb, *(_dashed(cell, encoding) for cell in cells)
+            )
             name = ""
         if not verbs:
             table.add_row(marked("none", encoding), name, "[dim]changes nothing[/]")
@@ -168,39 +180,46 @@ def _dashed(cell: str, encoding: str) -> str:
 
 def checks_table(plan: Plan, free: int, encoding: str) -> Table:
     """The checks on the planned result, with today's value, and the room on the disk."""
-    table = grid("", "", "", "")
+    table = grid("", "", "")
     for check in plan.checks:
-        today = "" if check.today == check.total else f"[dim](today {check.today:,})[/]"
-        value = f"{check.right:,} of {check.total:,}"
-        table.add_row(marked("done" if check.passed else "bad", encoding), escape(check.name), value, today)
+        today = "" if check.today == check.total else f"  [dim](today {check.today:,})[/]"
+        value = f"{check.right:,} of {check.total:,}{today}"
+        table.add_row(marked("done" if check.passed else "bad", encoding), escape(check.name), value)
     collisions = sum(problem.kind == ID_COLLISION for problem in plan.problems)
     open_ones = sum(problem.kind == ID_COLLISION for problem in plan.blocking)
     value = many(collisions, "collision") if collisions else "no collision"
-    remark = "[dim](accepted)[/]" if collisions and not open_ones else ""
-    table.add_row(marked("bad" if open_ones else "done", encoding), "no two generations share an id", value, remark)
+    remark = "  [dim](accepted)[/]" if collisions and not open_ones else ""
+    table.add_row(
+        marked("bad" if open_ones else "done", encoding), "no two generations share an id", value + remark
+    )
     enough = plan.bytes_needed <= free
     table.add_row(
         marked("done" if enough else "bad", encoding),
         "the disk has room for a second tree",
         f"{size(plan.bytes_needed)} needed, {size(free)} free",
-        "",
     )
     return table
 
 
-def issue_lines(problems: Sequence[Problem], encoding: str, warnings: int = 2, blocking: int = 5) -> list[str]:
-    """A digest per kind, as markup: how many, and the first few of each. Blocking kinds come first."""
+def issue_lines(
+    problems: Sequence[Problem], encoding: str, warnings: int = 2, blocking: int = 5
+) -> list[RenderableType]:
+    """A digest per kind: how many, and the first few of each, indented. Blocking kinds come first."""
+    from rich.padding import Padding
+
     kinds: dict[tuple[bool, str], list[Problem]] = {}
     for problem in problems:
         kinds.setdefault((not problem.blocking, problem.kind), []).append(problem)
-    lines = []
+    lines: list[RenderableType] = []
     for (warning, kind), found in sorted(kinds.items()):
         what = "[yellow]warning[/]" if warning else "[red]blocking[/]"
-        lines.append(f"{marked('warning' if warning else 'bad', encoding)}  [bold]{escape(kind)}[/]  {len(found):,}  {what}")
+        mark = marked("warning" if warning else "bad", encoding)
+        lines.append(f"{mark}  [bold]{escape(kind):{_KIND}}[/]  {len(found):>7,}  {what}")
         shown = warnings if warning else blocking
-        lines += [f"     [dim]{escape(place_of(problem))}[/]  {escape(problem.message)}" for problem in found[:shown]]
+        examples = [f"[dim]{escape(place_of(one))}[/]  {escape(one.message)}" for one in found[:shown]]
         if 0 < shown < len(found):
-            lines.append(f"     [dim]and {len(found) - shown:,} more[/]")
+            examples.append(f"[dim]and {len(found) - shown:,} more[/]")
+        lines += [Padding(example, (0, 0, 0, 5), expand=False) for example in examples]
     return lines
 
 
@@ -217,15 +236,27 @@ def estimate(plan: Plan) -> str:
 
 def set_aside(root: Path, problems: Sequence[Problem], shown: int = 3) -> list[str]:
     """Shell commands that take the first few blocked generations out of the store, without losing them."""
-    gens = sorted({(p.stage, p.gen_id) for p in problems if p.stage in STAGES and p.gen_id and p.kind != ID_COLLISION})
+    gens = sorted(
+        {(p.stage, p.gen_id) for p in problems if p.stage in STAGES and p.gen_id and p.kind != ID_COLLISION}
+    )
     commands = []
     for stage, gen_id in gens[:shown]:
         folder = root / GENS / stage
-        aside = shlex.quote(str(folder / ".set-aside"))
-        commands.append(f"mkdir -p {aside} && mv {shlex.quote(str(folder / gen_id))} {aside}/")
+        aside = _quoted(folder / ".set-aside")
+        commands.append(f"mkdir -p {aside} && mv {_quoted(folder / gen_id)} {aside}/")
     if len(gens) > shown:
         commands.append(f"# and {len(gens) - shown:,} more")
     return commands
+
+
+def _quoted(path: Path) -> str:
+    """A path for a shell; what a terminal would act on in the form $'...'."""
+    word = str(path)
+    return (
+        shlex.quote(word)
+        if plain(word) == word
+        else "$'" + plain(word.replace("\\", "\\\\").replace("'", "\\'")) + "'"
+    )
 
 
 def kinds(problems: Sequence[Problem]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from migrator.store.ids import Signature, SignatureError, is_right_id
 from migrator.store.inventory import Inventory
 from migrator.store.layout import METADATA, PARENT_STAGE
-from migrator.store.problems import GEN_ID_MISMATCH, MISSING_PARENT, Problem
+from migrator.store.problems import GEN_ID_MISMATCH, MISSING_FIELD, MISSING_PARENT, Problem
 from migrator.store.records import Gen
 
 
@@ -30,7 +30,7 @@ def missing_parent(store: Inventory, gen: Gen) -> Problem | None:
 
 
 def signature_of(gen: Gen) -> Signature | list[Problem]:
-    """The signature from metadata.json alone, or why there is none."""
+    """The signature, or why there is none."""
     try:
         return gen.signature()
     except SignatureError as error:
@@ -44,6 +44,10 @@ def judge(store: Inventory, gen: Gen) -> list[Problem]:
     if isinstance(signature, list):
         return signature + ([orphan] if orphan else [])
     found = [orphan] if orphan else []
+    lacking = gen.missing_canonical()
+    if lacking:
+        message = f"metadata.json alone is not enough: it lacks {', '.join(lacking)}"
+        found.append(Problem(MISSING_FIELD, gen.stage, gen.gen_id, f"{gen.path}/{METADATA}", message))
     if not is_right_id(gen.gen_id, gen.stage, signature, store.scheme):
         message = "the id is not the one that its signature gives"
         found.append(Problem(GEN_ID_MISMATCH, gen.stage, gen.gen_id, f"{gen.path}/{METADATA}", message))

@@ -1,0 +1,178 @@
+"""The report page: whole, offline, and harmless whatever the store holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from migrator import IdScheme, runner
+from migrator.cli.settings import shipped_migrations
+from migrator.demo import make_legacy_store
+from migrator.engine.exchange import Place
+from migrator.plan import Plan
+from migrator.report import html
+from migrator.report.html import render_plan
+from migrator.runner import Site
+
+VOID = {"meta", "rect", "br"}
+
+
+class Tags(HTMLParser):
+    """Collects tags and fails where they do not nest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Every tag and attribute that the page has."""
+        self.seen.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Ends what was begun last."""
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+
+def tags(page: str) -> Tags:
+    """The page's tags, all closed."""
+    parser = Tags()
+    parser.feed(page)
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The demo's legacy store."""
+    base = tmp_path_factory.mktemp("store")
+    make_legacy_store(base / "data")
+    return Site(
+        Place.at(base / "data"), shipped_migrations(), base / "backups", base / "mappings", env="staging"
+    )
+
+
+def planned(site: Site) -> Plan:
+    """The plan of a site where steps are pending."""
+    plan = runner.read_plan(site)
+    assert plan is not None
+    return plan
+
+
+@pytest.fixture(scope="module")
+def plan(site: Site) -> Plan:
+    """Its plan."""
+    return planned(site)
+
+
+def test_the_page_is_whole_and_offline(site: Site, plan: Plan) -> None:
+    """Tags nest; no script, no image, no link to anywhere."""
+    page = render_plan(plan, site)
+    found = tags(page)
+    assert not found.seen & {"script", "img", "link", "iframe", "object", "a"}
+    assert not found.attributes & {"src", "href", "onclick", "onload"}
+    assert "http" not in page.replace("http-equiv", "")
+    assert "prefers-color-scheme: dark" in page
+    assert "@media print" in page
+
+
+def test_it_says_what_counts(site: Site, plan: Plan) -> None:
+    """Verdict, numbers, one id from its parts, stages, cohorts, steps with digests, fingerprint, root."""
+    page = render_plan(plan, site)
+    assert "<b>Ready</b>" in page
+    assert f'<b class="created">{plan.counts["created"]:,}</b>to create' in page
+    assert f'<b class="renamed">{plan.counts["renamed"]:,}</b>to rename' in page
+    example = html._example(plan)
+    assert example is not None
+    assert f"<code>{example.origin}</code>" in page
+    assert (
+        f'<span class="part new"><small>after: the task itself</small><code>{example.gen_id}</code>' in page
+    )
+    assert "218 renamed</text>" in page
+    assert plan.fingerprint in page
+    assert str(site.place.root) in page
+    for step, _ in plan.steps:
+        assert step.digest in page
+    for cohort, _, _ in plan.before.cohorts():
+        assert f"<code>{cohort}</code>" in page
+    for problem in plan.problems:
+        assert problem.kind in page
+
+
+def test_equal_plans_have_equal_pages(site: Site, plan: Plan) -> None:
+    """No clock, no order of a hash."""
+    assert render_plan(plan, site) == render_plan(planned(site), site)
+
+
+def test_a_site_is_not_needed(plan: Plan) -> None:
+    """A notebook has none."""
+    assert str(plan.before.root) in render_plan(plan)
+
+
+def test_long_tables_are_cut_and_say_so(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first rows, and where all of them are."""
+    monkeypatch.setattr(html, "ROWS", 3)
+    page = render_plan(plan)
+    assert f"the first 3 of {len(plan.mapping):,}; mapping.csv has every one" in page
+    assert plan.mapping[2][2] in page
+    assert "issues.csv" in page
+
+
+def test_collisions_stand_side_by_side(site: Site) -> None:
+    """Blocked, with both signatures and a mark where they differ."""
+    plan = planned(replace(site, scheme=IdScheme(digest_size=1)))
+    page = render_plan(plan, site)
+    assert "<b>Blocked</b>" in page
+    bare = next(problem.gen_id for problem in plan.problems if problem.kind == "id-collision")
+    assert f"<th><code>{bare}</code></th><th><code>{bare}-1</code></th>" in page
+    assert '<td class="differs">' in page
+    tags(page)
+
+
+EVIL = "<script>alert(1)</script>\"'&\x1b[31m"
+
+
+def test_data_is_text(tmp_path: Path) -> None:
+    """Whatever the store holds: no markup, no escape codes, no lone surrogates; the page is UTF-8."""
+    names = ("<b>&\x1b[31mx", b"\xff\xfe".decode(errors="surrogateescape") + "y")
+    for name in names:
+        folder = tmp_path / "data/gens/draft" / name
+        folder.mkdir(parents=True)
+        record = {"template_id": EVIL, "combo_id": EVIL, "llm_model_id": EVIL, "replicate": EVIL}
+        (folder / "metadata.json").write_text(json.dumps(record))
+    cohort = tmp_path / "data/cohorts/<script>alert(2)"
+    cohort.mkdir(parents=True)
+    (cohort / "membership.csv").write_text("stage,gen_id\ndraft,<script>alert(3)\n")
+    site = Site(
+        Place.at(tmp_path / "data"), shipped_migrations(), tmp_path / "b", tmp_path / "m", env="<script>"
+    )
+    page = render_plan(planned(site), site)
+    assert "<script" not in page
+    assert "\x1b" not in page
+    page.encode()
+    assert "script" not in tags(page).seen
+
+
+def test_a_run_that_was_committed(tmp_path: Path) -> None:
+    """With the outcome: what happened, which run, where the snapshot lies."""
+    make_legacy_store(tmp_path / "data")
+    site = Site(Place.at(tmp_path / "data"), shipped_migrations(), tmp_path / "b", tmp_path / "m")
+    outcome = runner.upgrade(site)
+    assert outcome.plan is not None
+    assert outcome.run is not None
+    page = render_plan(outcome.plan, site, outcome=outcome)
+    assert "<b>Committed</b>" in page
+    assert f"Run {outcome.run.run_id}" in page
+    assert outcome.run.tree in page
+    assert "leftover-reference" in page
+    tags(page)

@@ -1,0 +1,188 @@
+"""JSON in and out: strict in what is read, exact in what is written."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from migrator.store import codec
+from migrator.store.codec import InvalidJson, dumps, loads
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
+SCALARS = st.none() | st.booleans() | st.integers(-(2**80), 2**80) | st.floats() | TEXT
+LEVEL = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(TEXT, SCALARS, max_size=3)
+VALUES = LEVEL | st.lists(LEVEL, max_size=3) | st.dictionaries(TEXT, LEVEL, max_size=3)
+DOCUMENTS = st.dictionaries(TEXT, VALUES, max_size=4)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal in type, order of keys and value, NaN equal to itself, -0.0 not to 0.0."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, float):
+        return (math.isnan(a) and math.isnan(b)) or (a == b and math.copysign(1, a) == math.copysign(1, b))
+    return bool(a == b)
+
+
+@given(DOCUMENTS)
+def test_dumps_is_the_standard_librarys(document: dict[str, Any]) -> None:
+    assert dumps(document) == json.dumps(document, indent=2, ensure_ascii=False).encode()
+
+
+@given(DOCUMENTS)
+def test_values_survive(document: dict[str, Any]) -> None:
+    assert same(loads(dumps(document)), document)
+
+
+@given(DOCUMENTS, st.sampled_from([None, 1, 2, "\t"]), st.booleans())
+def test_loads_reads_what_json_reads_in_any_layout(
+    document: dict[str, Any], indent: Any, ascii: bool
+) -> None:
+    text = json.dumps(document, indent=indent, ensure_ascii=ascii)
+    assert same(loads(text.encode()), json.loads(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("{}", "{}"),
+        ('{"a": {}, "b": [], "c": ""}', '{\n  "a": {},\n  "b": [],\n  "c": ""\n}'),
+        ('{"b": 1, "a": [1, [2.0, {"x": null}]]}', None),
+        ('{"a": NaN, "b": [Infinity, -Infinity]}', None),
+        ('{"a": 123456789012345678901234567890, "b": -18446744073709551617}', None),
+        ('{"a": 0.1, "b": 1e22, "c": 1e-07, "d": -0.0, "e": 5e-324}', None),
+        (
+            '{"é": "naïve 模板 😀", "a": "\\u001f\\u007f"}',
+            '{\n  "é": "naïve 模板 😀",\n  "a": "\\u001f\x7f"\n}',
+        ),
+        ('{"a": "\\ud83d\\ude00"}', '{\n  "a": "😀"\n}'),
+        ('{"a": "\u2028\\n\\t\\\\\\"/"}', '{\n  "a": "\u2028\\n\\t\\\\\\"/"\n}'),
+        (' \r\n{"a": true}\n', '{\n  "a": true\n}'),
+    ],
+)
+def test_written_form(text: str, written: str | None) -> None:
+    if written is None:
+        written = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    assert dumps(loads(text.encode())).decode() == written
+
+
+@pytest.mark.parametrize("document", [{"a": (1, 2)}, {"a": ({"b": ()},)}], ids=repr)
+def test_a_tuple_from_a_step_is_written_as_a_list(document: dict[str, Any]) -> None:
+    assert dumps(document) == json.dumps(document, indent=2, ensure_ascii=False).encode()
+
+
+BAD = {
+    "empty": b"",
+    "blank": b" \n",
+    "NUL bytes": b"\0\0\0\0",
+    "NUL behind": b'{"a": 1}\0',
+    "truncated": b'{"a": 1, "b',
+    "byte order mark": b'\xef\xbb\xbf{"a": 1}',
+    "UTF-16": '{"a": 1}'.encode("utf-16"),
+    "UTF-16 without mark": '{"a": 1}'.encode("utf-16-le"),
+    "Latin-1": '{"a": "é"}'.encode("latin-1"),
+    "overlong UTF-8": b'{"a": "\xc0\x80"}',
+    "surrogate as UTF-8": b'{"a": "\xed\xa0\x80"}',
+    "list": b"[]",
+    "list of objects": b'[{"a": 1}]',
+    "null": b"null",
+    "string": b'"text"',
+    "number": b"1",
+    "NaN alone": b"NaN",
+    "key twice": b'{"a": 1, "a": 1}',
+    "key twice, deep": b'{"a": [{"b": {"c": 1, "d": 2, "c": 3}}]}',
+    "key twice, once escaped": b'{"a": 1, "\\u0061": 2}',
+    "lone surrogate": b'{"a": "\\ud800"}',
+    "lone low surrogate": b'{"a": ["x", {"b": "\\udfff"}]}',
+    "lone surrogate in a key": b'{"\\uD83D": 1}',
+    "swapped surrogates": b'{"a": "\\ude00\\ud83d"}',
+    "trailing garbage": b'{"a": 1} x',
+    "two documents": b'{"a": 1}{"a": 2}',
+    "trailing comma": b'{"a": 1,}',
+    "comment": b'{"a": 1 /* one */}',
+    "single quotes": b"{'a': 1}",
+    "control character": b'{"a": "\x07"}',
+    "5,000-digit integer": b'{"a": ' + b"9" * 5000 + b"}",
+    "100,000-deep lists": b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "100,000-deep objects": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "100,000 open brackets": b"[" * 100_000,
+    "merge conflict": b'<<<<<<< ours\n{"a": 1}\n=======\n{"a": 2}\n>>>>>>> theirs\n',
+    "LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+    "HTML": b"<html></html>",
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_trusted_is_refused(name: str) -> None:
+    with pytest.raises(InvalidJson) as caught:
+        loads(BAD[name])
+    assert 0 < len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("byte order mark", "starts with a byte order mark"),
+        ("Latin-1", "is not UTF-8 (byte 7)"),
+        ("list", "is not an object"),
+        ("key twice, deep", "the key 'c' stands twice in one object"),
+        ("lone surrogate", "contains a lone surrogate"),
+        ("100,000-deep lists", "is nested too deeply"),
+    ],
+)
+def test_the_reason_is_told(name: str, reason: str) -> None:
+    with pytest.raises(InvalidJson) as caught:
+        loads(BAD[name])
+    assert str(caught.value) == reason
+
+
+def nested(depth: int, opening: str, closing: str, rest: str = "") -> bytes:
+    """A document of so many levels, itself included."""
+    return ('{"a": ' + opening * (depth - 1) + "1" + closing * (depth - 1) + rest + "}").encode()
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"b": ', "}")])
+def test_depth_has_a_limit_far_below_the_interpreters(opening: str, closing: str) -> None:
+    assert dumps(loads(nested(codec.MAX_DEPTH, opening, closing)))
+    with pytest.raises(InvalidJson, match="nested too deeply"):
+        loads(nested(codec.MAX_DEPTH + 1, opening, closing))
+
+
+@pytest.mark.parametrize("rest", ["", ', "é": "\\u00e9"', ', "é": "\\ud800"'])
+def test_every_depth_ends_in_invalid_json(rest: str) -> None:
+    """Also where the reader just manages a depth that the writer does not."""
+    limit = sys.getrecursionlimit()
+    for depth in range(limit // 2, limit + 50):
+        with pytest.raises(InvalidJson):
+            loads(nested(depth, "[", "]", rest))
+
+
+def test_many_brackets_side_by_side_are_not_deep() -> None:
+    document = {"a": [[] for _ in range(1000)], "b": "[{" * 1000}
+    assert loads(dumps(document)) == document
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    try:
+        document = loads(data)
+    except InvalidJson:
+        return
+    assert same(loads(dumps(document)), document)
+
+
+@given(DOCUMENTS, st.data())
+def test_a_truncated_document_is_refused(document: dict[str, Any], data: st.DataObject) -> None:
+    whole = dumps(document)
+    with pytest.raises(InvalidJson):
+        loads(whole[: data.draw(st.integers(0, len(whole) - 1))])
