@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from migrator import Change, Gen, Inventory, Problem, Renumber, faults, normalise
 
 METADATA = "metadata.json"
+PARENTS = ("draft_gen_id", "essay_gen_id")
 
 
 def changes(store: Inventory) -> Iterator[Change]:
@@ -28,8 +29,8 @@ def changes(store: Inventory) -> Iterator[Change]:
 
 def task(gen: Gen) -> tuple[str, ...]:
     """The signature without its replicate, the parent as stored."""
-    values = gen.signature_fields().values()
-    return (gen.stage, *(gen.parent if value is gen.parent_value else normalise(value) for value in values))
+    fields = gen.signature_fields().items()
+    return (gen.stage, *(str(value) if name in PARENTS else normalise(value) for name, value in fields))
 
 
 def wish(gen: Gen) -> int | None:

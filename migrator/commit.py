@@ -24,7 +24,7 @@ def run(
     finished: Sequence[Entry],
     *,
     link: str = "",
-    after: Callable[[], None] | None = None,
+    after: Callable[[], object] | None = None,
 ) -> Path:
     """Switch the root to `new` and return where the displaced tree lies.
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from migrator import __version__
-from migrator.cli.settings import Settings, complete_envs
 
 if TYPE_CHECKING:
     from migrator.errors import MigratorError
@@ -97,6 +96,12 @@ class _Lazy(click.Group):
             raise
 
 
+def _complete_envs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from migrator.cli.settings import complete_envs
+
+    return complete_envs(ctx, parameter, incomplete)
+
+
 @click.group(
     cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MIGRATOR"}
 )
@@ -107,7 +112,7 @@ class _Lazy(click.Group):
 )
 @click.option("--mappings", metavar="DIR", help="Where copies of the mappings go.")
 @click.option(
-    "--env", metavar="NAME", shell_complete=complete_envs, help="A section [env.NAME] of migrator.toml."
+    "--env", metavar="NAME", shell_complete=_complete_envs, help="A section [env.NAME] of migrator.toml."
 )
 @click.version_option(__version__, prog_name="migrator")
 @click.pass_context
@@ -119,6 +124,8 @@ def group(ctx: click.Context, /, **flags: str | None) -> None:
     Exit codes: 0 done, 1 no, 2 usage, 3 steps pending, 4 a person decides, 5 try again, 10 the store needs
     care, 130 interrupted.
     """
+    from migrator.cli.settings import Settings
+
     ctx.obj = Settings(flags)
 
 

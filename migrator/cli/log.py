@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from migrator.cli.screen import error_console, plain, run_has_begun, wants_json
+from migrator.cli.screen import error_console, plain, wants_json
 from migrator.engine import files
 from migrator.engine.snapshots import LOG
 from migrator.report.text import amount, escape, marked, seconds, size
@@ -67,7 +67,6 @@ class Log:
         """Take one event of the runner's. A full disk or a closed pipe here never makes a run fail."""
         if event == "run":
             self.folder, self._began = Path(str(fields["folder"])), time.monotonic()
-            run_has_begun()
         with contextlib.suppress(OSError):
             if self._phases:
                 self._phases.take(event, fields)

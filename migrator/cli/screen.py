@@ -35,13 +35,13 @@ __all__ = [
     "interactive",
     "json_option",
     "mark",
+    "note_interrupt",
     "plain",
     "print_json",
     "report_error",
     "report_interrupt",
     "report_usage",
     "require_name",
-    "run_has_begun",
     "show",
     "show_facts",
     "symbol",
@@ -51,12 +51,8 @@ __all__ = [
     "yes_option",
 ]
 
-JSON, DEFAULTS, BEGUN, ARGUMENTS = (
-    "json",
-    "error defaults",
-    "begun",
-    "arguments",
-)  # keys in the context's meta
+# keys in the context's meta, which all commands of one call share
+JSON, DEFAULTS, BROKEN_OFF, ARGUMENTS = "json", "error defaults", "broken off", "arguments"
 _WIDE = 10_000  # columns of a pipe or a file: nothing is folded there
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -245,11 +241,9 @@ def error_defaults(**keys: object) -> None:
     click.get_current_context().meta[DEFAULTS] = keys
 
 
-def run_has_begun() -> None:
-    """From here on an interruption undoes something."""
-    ctx = click.get_current_context(silent=True)
-    if ctx:
-        ctx.meta[BEGUN] = True
+def note_interrupt(status: str) -> None:
+    """How the run stands that is being broken off: rolled-back, committed, or refused (it never began)."""
+    click.get_current_context().meta[BROKEN_OFF] = status
 
 
 def report_error(error: MigratorError) -> None:
@@ -263,15 +257,22 @@ def report_error(error: MigratorError) -> None:
     say_error(error.message, error.where, hint)
 
 
+_BROKEN_OFF = {
+    "refused": "interrupted; nothing has been changed",
+    "rolled-back": "interrupted; the data root is as before",
+    "committed": "interrupted after the commit: the run stands",
+    "": "interrupted; the data root is whole",
+}
+
+
 def report_interrupt() -> None:
-    """Say that the user broke off; what a run had begun is undone by then."""
-    message = "interrupted; the data root is as it was"
+    """Say that the user broke off, and how things stand; what a run had begun is undone by then."""
+    ctx = click.get_current_context(silent=True)
+    status = ctx.meta.get(BROKEN_OFF, "") if ctx else ""
     hint = typed("status")
     if wants_json():
-        ctx = click.get_current_context(silent=True)
-        status = "rolled-back" if ctx and ctx.meta.get(BEGUN) else "refused"
-        print_json(_error_object(status, message, None, hint, 130))
-    say_error(message, None, hint)
+        print_json(_error_object(status or "refused", _BROKEN_OFF[status], None, hint, 130))
+    say_error(_BROKEN_OFF[status], None, hint)
 
 
 def report_usage(error: click.ClickException, *, as_json: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -182,7 +181,7 @@ def prune_command(
     screen.require_name(settings.chosen, confirm)
     with Log() as log:
         site = settings.site(log.notify, wait=wait)
-        doomed = runner.prune(replace(site), kept, rolled_back=rolled_back, really=False)
+        doomed = runner.prune(site, kept, rolled_back=rolled_back, really=False)
         sizes = {run.run_id: volume(site, run) or 0 for run in doomed}
         if not screen.wants_json():
             _print_doomed(doomed, sizes, kept)

@@ -92,15 +92,26 @@ def command(
         site = replace(settings.site(log.notify, wait=wait), jobs=jobs)
         if origin:
             _stage(settings, site, origin, log)
-        outcome = runner.upgrade(
-            site,
-            to=kept.to if kept else to,
-            accept=[*accept, *(kept.accepted if kept else ())],
-            kept=kept.fingerprint if kept else None,
-            override=override_staging,
-            confirm=lambda plan: _agreed(plan, site, settings, log, yes, confirm),
-        )
+        try:
+            outcome = runner.upgrade(
+                site,
+                to=kept.to if kept else to,
+                accept=[*accept, *(kept.accepted if kept else ())],
+                kept=kept.fingerprint if kept else None,
+                override=override_staging,
+                confirm=lambda plan: _agreed(plan, site, settings, log, yes, confirm),
+            )
+        except (KeyboardInterrupt, click.Abort):
+            screen.note_interrupt(_standing(site, log))
+            raise
     return _report(outcome, site, log.spent)
+
+
+def _standing(site: Site, log: Log) -> str:
+    """How an interrupted run stands: the live tree's ledger decides."""
+    if log.folder is None:
+        return "refused"
+    return "committed" if log.folder.name in ledger.runs(site.ledger()) else "rolled-back"
 
 
 def read_kept(path: Path) -> Kept:

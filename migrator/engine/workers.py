@@ -28,7 +28,7 @@ def cores() -> int:
 class _Serial(Executor):
     """The executor that does the work itself."""
 
-    def map(self, fn, *iterables, timeout=None, chunksize=1):  # type: ignore[no-untyped-def,override]
+    def map(self, fn, *iterables, timeout=None, chunksize=1):  # type: ignore[no-untyped-def]
         return map(fn, *iterables)
 
 

@@ -280,13 +280,14 @@ def _followed_table(
         return table
     ids: dict[str, set[str]] = {stage: set() for stage in STAGES}
     if "stage" not in table.columns:
-        for stage, gen_id in before.gens:
-            ids[stage].add(gen_id)
+        for key in before.gens:
+            ids[key[0]].add(key[1])
     cells: dict[tuple[int, int], str] = {}
     for index, record in _indexed(table):
-        stage = stage_of_row(path, record, ids)
-        if stage is None:
+        named = stage_of_row(path, record, ids)
+        if named is None:
             continue
+        stage: str = named
         old = record.get(OWN_KEY, "").strip()
         new = names[stage].get(old, old)
         if own is not None and new != old:
@@ -294,9 +295,9 @@ def _followed_table(
         if parent_column is not None and stage in PARENT_STAGE:
             stored = record[PARENT_KEY].strip()
             gen = after.get(stage, new) if (stage, old) in before.gens else None
-            parent = gen.parent if gen else names[PARENT_STAGE[stage]].get(stored, stored)
-            if parent is not None and parent != stored:
-                cells[index, parent_column] = parent
+            followed = gen.parent if gen else names[PARENT_STAGE[stage]].get(stored, stored)
+            if followed is not None and followed != stored:
+                cells[index, parent_column] = followed
     return table.edited(cells, {})
 
 

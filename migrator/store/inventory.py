@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -196,6 +197,14 @@ class Inventory:
         return replace(problem, gen_id=gen.origin, path=path)
 
 
+def set_aside(key: Key) -> str:
+    """What a person can do about a generation that cannot be repaired, as commands from within the data root."""
+    stage, gen_id = key
+    folder = f"{GENS}/{stage}"
+    aside, here = shlex.quote(f"{folder}/.set-aside"), shlex.quote(gen_path(stage, gen_id))
+    return f"repair it, or set it aside: mkdir -p {aside} && mv {here} {aside}/"
+
+
 class _Reader:
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -283,10 +292,10 @@ class _Reader:
                 if data is not None:
                     documents[name] = codec.loads(data)
                 elif name == METADATA:
-                    self._problem(MISSING_METADATA, path, "the generation has no metadata.json", key)
+                    self._problem(MISSING_METADATA, path, f"the generation has no {name}; {set_aside(key)}", key)
                     sound = False
             except (Unreadable, codec.InvalidJson) as error:
-                self._problem(INVALID_JSON, path, f"{name} {error}", key)
+                self._problem(INVALID_JSON, path, f"{error}; {set_aside(key)}", key)
                 sound = False
         return documents if sound else None
 

@@ -76,8 +76,8 @@ def lines(text: str) -> list[tuple[str, str]]:
 
 def _records(text: str) -> Iterator[Row]:
     if '"' not in text:
-        for number, (line, end) in enumerate(lines(text), 1):
-            yield Row(tuple(line.split(",")) if line.strip() else (), end, number)
+        for number, (content, line_end) in enumerate(lines(text), 1):
+            yield Row(tuple(content.split(",")) if content.strip() else (), line_end, number)
         return
     position, line = 0, 1
     while position < len(text):

@@ -219,6 +219,22 @@ def test_an_interrupted_run_is_exit_130(cli: Cli, root: Path, monkeypatch: pytes
     assert read_tree(root) == before
 
 
+def test_an_interruption_after_the_commit_says_that_the_run_stands(
+    cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = runner.copy_mappings
+
+    def interrupted(site: runner.Site) -> list[str]:
+        if site.ledger():
+            raise KeyboardInterrupt
+        return original(site)
+
+    monkeypatch.setattr(runner, "copy_mappings", interrupted)
+    answer = cli("--data-root", root, "upgrade", "--yes", "--json")
+    assert (answer.code, answer.json["status"]) == (130, "committed")
+    assert len(cli("--data-root", root, "status", "--json").json["applied"]) == 4
+
+
 # -- collisions
 
 DRAFTS: dict[str, Any] = {

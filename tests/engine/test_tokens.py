@@ -43,7 +43,7 @@ WHOLE = [
 @pytest.mark.parametrize(("data", "lines"), WHOLE)
 def test_only_whole_tokens_are_hits(data: bytes, lines: list[int]) -> None:
     """Letters, digits, underscore and dash are one token; everything else ends it. Lines count from 1."""
-    assert [Hit("f", line, OLD) for line in lines] == Tokens([OLD]).look("f", data)
+    assert [Hit("f", line, OLD) for line in lines] == Tokens([OLD]).look([("f", data)])
 
 
 ODD = [
@@ -61,23 +61,31 @@ ODD = [
 @pytest.mark.parametrize(("name", "data", "lines"), ODD)
 def test_names_of_any_kind_are_found(name: str, data: bytes, lines: list[int]) -> None:
     """A legacy id may hold blanks, dots, other scripts and bytes of no text."""
-    assert [Hit("f", line, name) for line in lines] == Tokens([name]).look("f", data)
+    assert [Hit("f", line, name) for line in lines] == Tokens([name]).look([("f", data)])
 
 
 def test_the_longer_of_two_odd_names_counts() -> None:
     """An id that goes on behind a blank is not taken for the shorter one that it begins with."""
-    assert Tokens(["a b", "a b.c"]).look("f", b"a b.c") == [Hit("f", 1, "a b.c")]
+    assert Tokens(["a b", "a b.c"]).look([("f", b"a b.c")]) == [Hit("f", 1, "a b.c")]
 
 
 def test_no_names_find_nothing() -> None:
     """Neither no name nor an empty one matches anything."""
-    assert Tokens([]).look("f", b"d_old-1") == []
-    assert Tokens([""]).look("f", b"d_old-1") == []
+    assert Tokens([]).look([("f", b"d_old-1")]) == []
+    assert Tokens([""]).look([("f", b"d_old-1")]) == []
+
+
+def test_several_files_at_once() -> None:
+    """Each has its own lines and hits; nothing goes on from one into the next."""
+    files = [("a", b"d_old"), ("b", b"-1\nd_old-1"), ("c", b""), ("d", b"d_old-1\nold b"), ("e", b"\n\nold b")]
+    expected = [Hit("b", 2, OLD), Hit("d", 1, OLD), Hit("d", 2, "old b"), Hit("e", 3, "old b")]
+    assert Tokens([OLD, "old b"]).look(files) == expected
+    assert Tokens([OLD]).look([]) == []
 
 
 def test_names_of_several_lengths() -> None:
     """The shortest name decides what is looked at, and longer ones are found among it."""
-    found = Tokens(["ab", "abcdef", "q" * 255]).look("f", b"a ab abc abcdef\n" + b"q" * 255)
+    found = Tokens(["ab", "abcdef", "q" * 255]).look([("f", b"a ab abc abcdef\n" + b"q" * 255)])
     assert [(hit.line, hit.token) for hit in found] == [(1, "ab"), (1, "abcdef"), (2, "q" * 255)]
 
 
@@ -98,7 +106,7 @@ def test_pieces_in_any_split_give_the_same_hits(
     with mock.patch.multiple(tokens, _WHOLE=24, _LONGEST=24):  # so that pieces are looked through as in a large file
         for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(data)], strict=True):
             search.feed(data[start:end] if start < end else b"")
-    assert search.close() == Tokens(names).look("f", data)
+    assert search.close() == Tokens(names).look([("f", data)])
 
 
 @given(PIECES, st.sampled_from([[OLD], [OLD, "old"], ["x", "1"]]))
@@ -110,7 +118,7 @@ def test_hits_are_those_of_a_plain_split(pieces: list[bytes], names: list[str]) 
         for match in re.finditer(rb"[0-9A-Za-z_-]+", data)
         if match.group().decode() in names
     ]
-    assert Tokens(names).look("f", data) == expected
+    assert Tokens(names).look([("f", data)]) == expected
 
 
 @pytest.mark.parametrize("before", [0, 1, 5, 7, 4096])
@@ -120,7 +128,7 @@ def test_a_token_across_two_large_pieces(before: int) -> None:
     search = Tokens([OLD]).search("f")
     for start in range(0, len(data), 1 << 20):
         search.feed(data[start : start + (1 << 20)])
-    assert search.close() == Tokens([OLD]).look("f", data)
+    assert search.close() == Tokens([OLD]).look([("f", data)])
     assert len(search.hits) == 2000
 
 

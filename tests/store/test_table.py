@@ -32,7 +32,7 @@ def csv_files(draw: st.DrawFn) -> bytes:
     rows = [[f"c{number}" for number in range(width)]]
     rows += draw(st.lists(st.lists(CELL_TEXT, min_size=width, max_size=width), max_size=5))
     for row in rows:
-        while draw(st.integers(0, 5)) == 0:
+        for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
             parts.append(draw(END) if mixed else usual)
         line = ",".join(raw_cell(value, draw(st.booleans())) for value in row)
         if not line.strip():  # what is only blanks counts as no row
@@ -87,12 +87,12 @@ def test_a_quote_that_never_closes_is_never_read(text: str) -> None:
 
 
 @given(csv_files(), st.data())
-def test_an_edit_changes_one_cell_and_no_other_byte(data: bytes, draw: st.DataObject) -> None:
+def test_an_edit_changes_one_cell_and_no_other_byte(data: bytes, choice: st.DataObject) -> None:
     table = Table.parse(data)
     full = [index for index, row in enumerate(table.rows) if row.cells]
     assume(full)
-    row, column = draw.draw(st.sampled_from(full)), draw.draw(st.integers(0, len(table.columns) - 1))
-    value = draw.draw(st.text(st.sampled_from('xy,"\n'), min_size=1, max_size=4))
+    row, column = choice.draw(st.sampled_from(full)), choice.draw(st.integers(0, len(table.columns) - 1))
+    value = choice.draw(st.text(st.sampled_from('xy,"\n'), min_size=1, max_size=4))
     after = Table.parse(table.edited({(row, column): value}, {}).render())
     assert len(after.rows) == len(table.rows)
     assert (after.bom, after.head) == (table.bom, table.head)

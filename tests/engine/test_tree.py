@@ -1,0 +1,459 @@
+"""A tree is listed, copied with all that it has, and hashed; a recipe changes what it names and nothing else."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from migrator.engine import files, tree
+from migrator.engine.tokens import Hit, Tokens
+from migrator.engine.tree import Placed, Recipe
+from migrator.errors import MigratorError, TryAgain
+from tests.engine.trees import To, everything, make, names, root_only
+
+PROJECT = Path(__file__).resolve().parents[2]
+LONG = "n" * 255
+BYTES = os.fsdecode(b"\xff\xfe name")
+STORE = {
+    "a": b"1",
+    "b/c/d/e/f": b"deep",
+    "b/c/g": b"",
+    "empty": None,
+    "b/empty": None,
+    "odd/ ": b"blank",
+    "odd/\n\t\x1b[1m": b"control",
+    "odd/é模板": b"other scripts",
+    f"odd/{LONG}": b"long",
+    f"odd/{BYTES}": b"no text",
+    "z/to file": To("../a"),
+    "z/to folder": To("../b"),
+    "z/dangling": To("nowhere"),
+    "z/absolute": To("/etc/hostname"),
+    "z/itself": To("itself"),
+    f"z/{BYTES}": To(BYTES),
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """One of each kind."""
+    return make(tmp_path / "store", STORE)
+
+
+def copied(source: Path, recipe: Recipe | None = None, jobs: int = 1, **options: object) -> Path:
+    """A copy beside the original."""
+    target = source.with_name(f"{source.name} copied {jobs}")
+    tree.build(tree.walk(source), source, target, recipe or Recipe(), jobs=jobs, **options)  # type: ignore[arg-type]
+    return target
+
+
+# -- listing
+
+
+def test_a_walk_lists_parents_first_and_names_sorted(tmp_path: Path) -> None:
+    """The order is that of code points, whatever the file system says, and a folder comes before what is in it."""
+    make(tmp_path / "t", {"b/z": b"", "b/a": b"", "B": b"", "a.b": b"", "a/x/y": b"", "é": b"", "_": None})
+    paths = [entry.path for entry in tree.walk(tmp_path / "t")]
+    assert paths == ["", "B", "_", "a", "a/x", "a/x/y", "a.b", "b", "b/a", "b/z", "é"]
+
+
+def test_a_walk_tells_what_each_thing_is(store: Path) -> None:
+    """Kind, mode, size and target; a link is not followed, a folder has size 0."""
+    os.chmod(store / "a", 0o4750)
+    found = {entry.path: entry for entry in tree.walk(store)}
+    assert found["a"][:6] == ("a", tree.FILE, 0o4750, os.geteuid(), os.getegid(), 1)
+    assert found["a"].mtime_ns == (store / "a").stat().st_mtime_ns
+    assert found["a"].ctime_ns == (store / "a").stat().st_ctime_ns
+    assert (found["b"].kind, found["b"].size) == (tree.FOLDER, 0)
+    assert (found["z/to folder"].kind, found["z/to folder"].target) == (tree.LINK, "../b")
+    assert not any(path.startswith("z/to folder/") for path in found)
+
+
+def test_special_files_are_listed_as_such(tmp_path: Path) -> None:
+    """A FIFO or a socket hangs nothing; who copies decides what it means."""
+    os.mkfifo(tmp_path / "fifo")
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(tmp_path / "s"))
+    assert [(entry.path, entry.kind) for entry in tree.walk(tmp_path)[1:]] == [("fifo", "?"), ("s", "?")]
+
+
+def test_a_root_that_cannot_be_listed_is_told(tmp_path: Path) -> None:
+    """Missing, a file, a symbolic link: a message with the path."""
+    make(tmp_path, {"file": b"", "folder": None, "link": To("folder")})
+    for name in ("missing", "file", "link"):
+        with pytest.raises(MigratorError, match="cannot be read") as error:
+            tree.walk(tmp_path / name)
+        assert error.value.where == str(tmp_path / name)
+
+
+def test_what_vanishes_meanwhile_is_try_again(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody is at work in the tree: exit 5."""
+    listed = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda fd: [*listed(fd), "gone"])
+    with pytest.raises(TryAgain):
+        tree.walk(store)
+
+
+def test_differences_are_any_attribute(store: Path) -> None:
+    """Content rewritten, touched, chmod, added, removed: each is seen; none is seen where nothing happened."""
+    before = tree.walk(store)
+    assert tree.differences(before, tree.walk(store)) == []
+    (store / "a").write_bytes(b"2")
+    os.utime(store / "b/c/g", ns=(1, 1))
+    os.chmod(store / "empty", 0o700)
+    (store / f"odd/{LONG}").unlink()
+    (store / "new").touch()
+    changed = tree.differences(before, tree.walk(store))
+    assert changed == ["", "a", "b/c/g", "empty", "new", "odd", f"odd/{LONG}"]
+
+
+def test_a_rewrite_with_size_and_time_restored_is_seen(store: Path) -> None:
+    """The kernel's change time cannot be set back."""
+    before, status = tree.walk(store), (store / "a").stat()
+    time.sleep(0.02)
+    (store / "a").write_bytes(b"2")
+    os.utime(store / "a", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert tree.differences(before, tree.walk(store)) == ["a"]
+
+
+# -- building
+
+
+def test_a_copy_is_the_same_in_everything(store: Path) -> None:
+    """Contents, modes, times in ns, links, empty folders, names of any bytes."""
+    os.chmod(store / "a", 0o400)
+    os.chmod(store / "b/c/g", 0o755)
+    os.chmod(store / "b/c", 0o2751)
+    os.chmod(store / "empty", 0o1777)
+    os.chmod(store / "b/c/d/e/f", 0o4711)
+    for number, path in enumerate(["a", "b/c", "b/empty", "z/dangling", "empty", "b", ""]):
+        times = (1_600_000_000_123_456_789 + number,) * 2
+        os.utime(store / path, ns=times, follow_symlinks=False)
+    assert everything(copied(store)) == everything(store)
+
+
+def test_extended_attributes_are_kept(store: Path) -> None:
+    """On files and folders, where the file system has them."""
+    try:
+        for path in ("a", "b/c", "empty", ""):
+            os.setxattr(store / path, "user.note", f"of {path}".encode())
+    except OSError as error:
+        assert error.errno == errno.ENOTSUP
+        pytest.skip("this file system has no user.* attributes")
+    os.chmod(store / "a", 0o400)
+    assert everything(copied(store)) == everything(store)
+    assert os.getxattr(copied(store, jobs=2) / "b/c", "user.note") == b"of b/c"
+
+
+@root_only
+def test_owners_are_kept(store: Path) -> None:
+    """Of files, folders and links; a change of owner must not cost the setgid bit."""
+    for path in ("a", "b/c", "z/dangling", ""):
+        os.chown(store / path, 1234, 4321, follow_symlinks=False)
+    os.chmod(store / "b/c", 0o2755)
+    os.chmod(store / "a", 0o6755)
+    assert everything(copied(store)) == everything(store)
+
+
+def test_hard_links_become_copies(store: Path) -> None:
+    """A writer in place must reach one tree only, and one of two names."""
+    os.link(store / "a", store / "also a")
+    target = copied(store)
+    inodes = {(target / "a").stat().st_ino, (target / "also a").stat().st_ino, (store / "a").stat().st_ino}
+    assert len(inodes) == 3
+    assert (target / "also a").read_bytes() == b"1"
+
+
+def test_read_only_folders_are_filled(store: Path) -> None:
+    """Folders get their mode when everything is in them."""
+    for path in ("b/c/d/e", "b/c/d", "b/c", "b", "empty"):
+        os.chmod(store / path, 0o555)
+    assert everything(copied(store)) == everything(store)
+
+
+def test_the_live_tree_is_not_touched(store: Path) -> None:
+    """Not a byte, not a time, not a name."""
+    before = tree.walk(store)
+    recipe = Recipe({"a": "A", "b/c": "b/C"}, {"a": b"new"}, {"b/new/x": b"x"})
+    copied(store, recipe)
+    assert tree.differences(before, tree.walk(store)) == []
+
+
+def test_a_recipe_moves_rewrites_and_adds(store: Path) -> None:
+    """What lies below a moved folder moves with it; all else is copied as it is."""
+    recipe = Recipe(
+        {"b/c": "b/C", "a": "A", "b/c/g": "b/C/G"}, {"b/c/d/e/f": b"new", "a": b"newer"}, {"b/made/here/x": b"x"}
+    )
+    expected = {path.replace("b/c", "b/C"): what for path, what in names(store).items()}
+    expected |= {"A": b"newer", "b/C/d/e/f": b"new", "b/made/here/x": b"x", "b/made": None, "b/made/here": None}
+    expected |= {"b/C/G": b""}
+    del expected["a"], expected["b/C/g"]
+    assert names(copied(store, recipe)) == expected
+
+
+def test_what_is_rewritten_keeps_mode_and_owner_and_gets_a_new_time(store: Path) -> None:
+    """Only the content was asked for."""
+    os.chmod(store / "a", 0o640)
+    os.utime(store / "a", ns=(5, 5))
+    target = copied(store, Recipe(contents={"a": b"longer than before"}))
+    assert stat.S_IMODE((target / "a").stat().st_mode) == 0o640
+    assert (target / "a").stat().st_mtime_ns > 5
+    assert (target / "a").read_bytes() == b"longer than before"
+    assert (target / "").stat().st_mtime_ns == store.stat().st_mtime_ns
+
+
+def test_names_are_swapped_and_passed_around(tmp_path: Path) -> None:
+    """Swaps, chains and cycles: all names change at once."""
+    source = make(
+        tmp_path / "s",
+        {f"g/x/{name}/id": name.encode() for name in "abcdef"} | {"f1": b"1", "f2": b"2", "f3": b"3"},
+    )
+    moves = {"g/x/a": "g/x/b", "g/x/b": "g/x/a", "g/x/c": "g/x/d", "g/x/d": "g/x/e", "g/x/e": "g/x/c", "g/x/f": "g/x/z"}
+    moves |= {"f1": "f2", "f2": "f3", "f3": "f1"}
+    result = {path: what for path, what in names(copied(source, Recipe(moves))).items() if what is not None}
+    assert result == {
+        "g/x/b/id": b"a",
+        "g/x/a/id": b"b",
+        "g/x/d/id": b"c",
+        "g/x/e/id": b"d",
+        "g/x/c/id": b"e",
+        "g/x/z/id": b"f",
+        "f2": b"1",
+        "f3": b"2",
+        "f1": b"3",
+    }
+
+
+TWICE = [
+    pytest.param({"a": "b"}, id="onto a file that stays"),
+    pytest.param({"a": "n", "b": "n"}, id="two to one"),
+    pytest.param({"a": "f"}, id="a file onto a folder"),
+    pytest.param({"f": "a"}, id="a folder onto a file"),
+    pytest.param({"f/x": "f/y"}, id="in a folder"),
+    pytest.param({"a": "b", "b": "c", "c": "b"}, id="a chain that ends on another"),
+]
+
+
+@pytest.mark.parametrize("moves", TWICE)
+def test_two_things_with_one_name_are_refused(tmp_path: Path, moves: dict[str, str]) -> None:
+    """Before anything is written."""
+    source = make(tmp_path / "s", {"a": b"", "b": b"", "c": b"", "f/x": b"", "f/y": b""})
+    with pytest.raises(MigratorError, match="two things would get one name"):
+        copied(source, Recipe(moves))
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+def test_a_move_into_another_folder_arrives_there_or_is_refused(tmp_path: Path) -> None:
+    """A recipe is not half followed."""
+    source = make(tmp_path / "s", {"a/x": b"1", "b": None})
+    try:
+        target = copied(source, Recipe({"a/x": "b/x"}))
+    except MigratorError:
+        return
+    assert names(target) == {"a": None, "b": None, "b/x": b"1"}
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o000, 0o022])
+def test_the_umask_decides_nothing(store: Path, mask: int) -> None:
+    """New folders and files get the mode of the folder they lie in; copies have their own."""
+    os.chmod(store / "b", 0o2775)
+    os.chmod(store / "empty", 0o711)
+    additions = {"b/new/deep/x": b"", "b/y": b"", "empty/z": b""}
+    with umask(mask):
+        target = copied(store, Recipe(additions=additions))
+    modes = {path: entry[0] & 0o7777 for path, entry in everything(target).items()}
+    assert (modes["b/new"], modes["b/new/deep"]) == (0o2775, 0o2775)
+    assert (modes["b/new/deep/x"], modes["b/y"], modes["empty/z"]) == (0o664, 0o664, 0o600)
+    assert {path: entry for path, entry in everything(target).items() if path in everything(store) and path != "b"} == {
+        path: entry for path, entry in everything(store).items() if path != "b"
+    }
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """Another umask for a while."""
+    old = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(old)
+
+
+@root_only
+def test_additions_have_the_owner_of_their_folder(store: Path) -> None:
+    """A store that belongs to the pipeline's user goes on belonging to it."""
+    os.chown(store / "b", 1234, 4321)
+    target = copied(store, Recipe(additions={"b/new/x": b"", "b/y": b""}))
+    for path in ("b/new", "b/new/x", "b/y"):
+        assert ((target / path).stat().st_uid, (target / path).stat().st_gid) == (1234, 4321)
+
+
+def test_an_addition_never_replaces(store: Path) -> None:
+    """A name that is taken is an error, not a loss."""
+    with pytest.raises(FileExistsError):
+        copied(store, Recipe(additions={"b/c/g": b"new"}))
+
+
+def test_the_target_must_be_new(store: Path) -> None:
+    """Two builds never share a folder."""
+    (store.parent / f"{store.name} copied 1").mkdir()
+    with pytest.raises(FileExistsError):
+        copied(store)
+
+
+def test_any_number_of_workers_makes_the_same_tree(tmp_path: Path) -> None:
+    """Times of written files apart; and the same list of what was placed, and of what was found."""
+    content = {f"g/s{n % 3}/id{n:03}/{name}": b"old1 x%d" % n for n in range(60) for name in ("m.json", "sub/raw.txt")}
+    source = make(tmp_path / "s", {**content, **STORE})
+    recipe = Recipe(
+        {f"g/s0/id{n:03}": f"g/s0/new{n:03}" for n in range(0, 60, 3)},
+        {"g/s1/id001/m.json": b"rewritten old1"},
+        {"g/s2/made/x": b"x"},
+    )
+    results = []
+    for jobs in (1, 2):
+        target = tmp_path / f"t{jobs}"
+        entries = tree.walk(source)
+        built = tree.build(entries, source, target, recipe, tokens=Tokens(["old1"]), jobs=jobs)
+        found = {
+            path: entry[:3] + entry[4:] for path, entry in everything(target).items() if "made" in path or "id001" in path
+        }
+        kept = {path: entry for path, entry in everything(target).items() if path not in found}
+        results.append((built, kept, found))
+    assert results[0] == results[1]
+    assert len(results[0][0].hits) == 120
+
+
+def test_what_was_placed_is_told(tmp_path: Path) -> None:
+    """Source, target and both digests of every file; links have none; sorted by source."""
+    source = make(tmp_path / "s", {"b": b"1", "a": b"2", "f/l": To("x")})
+    built = tree.build(tree.walk(source), source, tmp_path / "t", Recipe({"a": "c"}, {"b": b"3"}), jobs=1)
+    one, two, three = (hashlib.blake2b(data, digest_size=20).hexdigest() for data in (b"1", b"2", b"3"))
+    assert built.placed == [Placed("a", "c", two, two), Placed("b", "b", one, three), Placed("f/l", "f/l", "", "")]
+
+
+def test_old_names_are_looked_for_in_the_new_tree(tmp_path: Path) -> None:
+    """In copies and in new contents, under the new path; not in what was replaced; large files piece by piece."""
+    large = b"\n" * (1 << 20) + b"old1\n" * 3
+    source = make(tmp_path / "s", {"a": b"\nold1", "b": b"old1", "c/d": large, "e": b"", "l": To("old1")})
+    recipe = Recipe({"c": "C", "a": "A"}, {"b": b"new1", "e": b"x\nx\nold1"})
+    built = tree.build(tree.walk(source), source, tmp_path / "t", recipe, tokens=Tokens(["old1"]), jobs=1)
+    expected = [Hit("A", 2, "old1"), *(Hit("C/d", (1 << 20) + n, "old1") for n in (1, 2, 3)), Hit("e", 3, "old1")]
+    assert built.hits == expected
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (2 << 20), (2 << 20) + 5])
+def test_files_of_every_size_are_whole(tmp_path: Path, size: int) -> None:
+    """Around the borders of the blocks that are read."""
+    data = bytes(range(251)) * (size // 251 + 1)
+    source = make(tmp_path / "s", {"x": data[:size]})
+    built = tree.build(tree.walk(source), source, tmp_path / "t", Recipe(), tokens=Tokens(["zzz"]), jobs=1)
+    digest = hashlib.blake2b(data[:size], digest_size=20).hexdigest()
+    assert (tmp_path / "t/x").read_bytes() == data[:size]
+    assert built.placed == [Placed("x", "x", digest, digest)]
+    assert tree.hash_files(tmp_path / "t", ["x"]) == {"x": digest}
+
+
+def test_progress_counts_files_and_bytes(store: Path) -> None:
+    """It ends with all of them."""
+    seen: list[tuple[int, int]] = []
+    copied(store, progress=lambda count, size: seen.append((count, size)))
+    entries = [entry for entry in tree.walk(store) if entry.kind != tree.FOLDER]
+    assert seen[-1] == (len(entries), sum(entry.size for entry in entries))
+    assert seen == sorted(seen)
+
+
+VANISHED = [("a", "file"), ("b/c/d/e", "folder")]
+
+
+@pytest.mark.parametrize(("path", "kind"), VANISHED)
+def test_what_vanished_since_it_was_listed_is_try_again(store: Path, path: str, kind: str) -> None:
+    """Somebody is at work in the tree: exit 5, and the caller removes what was built."""
+    entries = tree.walk(store)
+    os.rename(store / path, store / "elsewhere")
+    with pytest.raises(TryAgain, match=f"a {kind} changed during the run"):
+        tree.build(entries, store, store.with_name("t"), Recipe(), jobs=1)
+
+
+def test_a_link_put_in_a_files_place_is_not_followed(store: Path) -> None:
+    """Nobody can make a run read what lies outside."""
+    entries = tree.walk(store)
+    (store / "a").unlink()
+    (store / "a").symlink_to("/etc/hostname")
+    with pytest.raises(TryAgain):
+        tree.build(entries, store, store.with_name("t"), Recipe(), jobs=1)
+
+
+# -- hashing
+
+
+def test_hashes_of_files(store: Path) -> None:
+    """BLAKE2b-160 of each content; "" where there is no file to read; the same with any number of workers."""
+    os.mkfifo(store / "fifo")
+    paths = ["a", "b/c/d/e/f", "missing", "b", "z/to file", "fifo", f"odd/{BYTES}"]
+    expected = {path: "" for path in paths}
+    for path in ("a", "b/c/d/e/f", f"odd/{BYTES}"):
+        expected[path] = hashlib.blake2b((store / path).read_bytes(), digest_size=20).hexdigest()
+    got = tree.hash_files(store, paths)
+    assert got.pop("fifo") in ("", tree.hash_bytes(b""))  # no writer, no byte: what matters is that it did not hang
+    del expected["fifo"]
+    assert got == expected
+    assert tree.hash_files(store, list(expected), jobs=2) == expected
+    assert tree.hash_files(store, []) == {}
+
+
+# -- workers
+
+PARENT = """
+import os, sys, time
+from migrator.engine.workers import executor
+with executor(10, 2) as pool:
+    futures = [pool.submit(time.sleep, 60) for _ in range(2)]
+    time.sleep(0.3)
+    print(*[process.pid for process in pool._processes.values()], flush=True)
+    futures[0].result()
+"""
+
+
+def test_workers_die_with_their_parent() -> None:
+    """A run that is killed leaves nobody who goes on writing or keeps the lock."""
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=PROJECT) as parent:
+        assert parent.stdout is not None
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    assert len(pids) == 2
+    deadline = time.monotonic() + 5
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < deadline, "a worker outlived its parent"
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process still runs (one that is dead and not yet fetched does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_failure_in_a_worker_comes_through(store: Path) -> None:
+    """The error of a child is that of the call, with its exit code."""
+    entries = tree.walk(store)
+    (store / "a").unlink()
+    with pytest.raises(TryAgain):
+        tree.build(entries, store, store.with_name("t"), Recipe(), jobs=2)
+    files.remove_tree(store.with_name("t"))
+    assert not store.with_name("t").exists()

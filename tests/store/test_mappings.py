@@ -1,0 +1,158 @@
+"""Old id -> new id: one run's file, all runs composed, and cells that no spreadsheet runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from migrator.errors import CareNeeded
+from migrator.store.mappings import (
+    MAPPING,
+    compose,
+    of_tree,
+    read_mapping,
+    render_issues,
+    render_mapping,
+    render_synthetic,
+    sorted_rows,
+)
+from migrator.store.problems import COLUMNS, Problem, ordered
+
+DRAFT, ESSAY = "draft", "essay"
+
+
+def rows(data: bytes) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(data.decode(), newline="")))
+
+
+def test_rows_stand_in_stage_order_then_by_old_id() -> None:
+    unsorted = [
+        ("evaluation", "a", "v_1"),
+        ("essay", "b", "e_2"),
+        ("draft", "é", "d_1"),
+        ("draft", "Z", "d_2"),
+    ]
+    assert sorted_rows([*unsorted, ("essay", "a", "e_9")]) == [
+        ("draft", "Z", "d_2"),
+        ("draft", "é", "d_1"),
+        ("essay", "a", "e_9"),
+        ("essay", "b", "e_2"),
+        ("evaluation", "a", "v_1"),
+    ]
+
+
+def test_mapping_csv() -> None:
+    assert render_mapping([("draft", "007", "d_1"), ("essay", 'a,"b"', "e_1")]) == (
+        b'stage,old_gen_id,new_gen_id\ndraft,007,d_1\nessay,"a,""b""",e_1\n'
+    )
+    assert render_mapping([]) == b"stage,old_gen_id,new_gen_id\n"
+
+
+def test_a_mapping_is_read_back_by_the_letter(tmp_path: Path) -> None:
+    odd = ["007", "1e5", "nan", "NA", " x ", 'a,"b"', "é 模板", "a\nb", "a\rb", "x'y", "x" * 255]
+    (tmp_path / MAPPING).write_bytes(render_mapping([("draft", old, f"d_{n}") for n, old in enumerate(odd)]))
+    assert read_mapping(tmp_path / MAPPING) == {("draft", old): f"d_{n}" for n, old in enumerate(odd)}
+
+
+@pytest.mark.parametrize("data", [None, b"\xff", b"a,b\n1,2\n"])
+def test_a_mapping_that_cannot_be_read_needs_care(tmp_path: Path, data: bytes | None) -> None:
+    if data is not None:
+        (tmp_path / MAPPING).write_bytes(data)
+    with pytest.raises(CareNeeded, match="a mapping cannot be read"):
+        read_mapping(tmp_path / MAPPING)
+
+
+@pytest.mark.parametrize(
+    ("maps", "total"),
+    [
+        ([], {}),
+        ([{(DRAFT, "a"): "b"}], {(DRAFT, "a"): "b"}),
+        ([{(DRAFT, "a"): "b"}, {(DRAFT, "b"): "c"}], {(DRAFT, "a"): "c", (DRAFT, "b"): "c"}),
+        ([{(DRAFT, "a"): "b"}, {(ESSAY, "b"): "c"}], {(DRAFT, "a"): "b", (ESSAY, "b"): "c"}),
+        # a cycle within one run, then the same name again for another generation
+        (
+            [{(DRAFT, "a"): "b", (DRAFT, "b"): "a"}, {(DRAFT, "a"): "x", (DRAFT, "b"): "y"}],
+            {(DRAFT, "a"): "x", (DRAFT, "b"): "y"},
+        ),
+        # a name from before that a later run's generation bears means the later one
+        (
+            [{(DRAFT, "a"): "b"}, {(DRAFT, "b"): "b", (DRAFT, "a"): "n"}],
+            {(DRAFT, "a"): "n", (DRAFT, "b"): "b"},
+        ),
+        (
+            [{(DRAFT, "a"): "b"}, {(DRAFT, "b"): "b"}, {(DRAFT, "b"): "c"}],
+            {(DRAFT, "a"): "c", (DRAFT, "b"): "c"},
+        ),
+    ],
+)
+def test_compose(maps: list[dict[tuple[str, str], str]], total: dict[tuple[str, str], str]) -> None:
+    assert compose(maps) == total
+
+
+def test_of_tree_composes_the_runs_in_the_order_given(tmp_path: Path) -> None:
+    for run, old, new in (("r2", "a", "b"), ("r1", "b", "c")):
+        folder = tmp_path / ".migrator/mappings" / run
+        folder.mkdir(parents=True)
+        (folder / MAPPING).write_bytes(render_mapping([("draft", old, new)]))
+    assert of_tree(tmp_path, ["r2", "r1"]) == {("draft", "a"): "c", ("draft", "b"): "c"}
+    with pytest.raises(CareNeeded):
+        of_tree(tmp_path, ["r3"])
+
+
+def test_synthetic_drafts_csv() -> None:
+    row = {
+        "replicate": 2,
+        "draft_gen_id": "d_1",
+        "how": "made",
+        "essay_old_gen_id": "x",
+        "essay_new_gen_id": "e_1",
+        "combo_id": "c, d",
+        "template_id": "t",
+        "llm_model_id": 7,
+        "more": "left out",
+    }
+    assert rows(render_synthetic([row])) == [
+        [
+            *("draft_gen_id", "how", "essay_old_gen_id", "essay_new_gen_id"),
+            *("combo_id", "template_id", "llm_model_id", "replicate"),
+        ],
+        ["d_1", "made", "x", "e_1", "c, d", "t", "7", "2"],
+    ]
+
+
+def test_issues_csv() -> None:
+    problem = Problem(
+        "missing-parent", "essay", "e1", "gens/essay/e1/metadata.json", "its parent, 'x', is gone"
+    )
+    assert rows(render_issues([problem, Problem("stale-table", path="5_parsing/x.csv")])) == [
+        ["kind", "blocking", "stage", "gen_id", "path", "message"],
+        ["missing-parent", "True", "essay", "e1", "gens/essay/e1/metadata.json", "its parent, 'x', is gone"],
+        ["stale-table", "False", "", "", "5_parsing/x.csv", ""],
+    ]
+    assert COLUMNS == ("kind", "blocking", "stage", "gen_id", "path", "message")
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_of_issues_is_a_formula(start: str) -> None:
+    (_, row) = rows(render_issues([Problem("unsafe-path", "draft", f"{start}x", "gens/x", f"{start}y")]))
+    assert row == ["unsafe-path", "True", "draft", f"'{start}x", "gens/x", f"'{start}y"]
+
+
+def test_a_name_that_is_not_utf_8_can_be_told() -> None:
+    assert b"\\udce9" in render_issues([Problem("unsafe-path", "draft", "\udce9")])
+
+
+def test_problems_are_ordered_blocking_first_and_once() -> None:
+    warning, late = Problem("stale-table", path="a"), Problem("unsafe-path", path="b")
+    early = Problem("invalid-json", "draft", "x")
+    assert ordered([warning, late, early, late]) == [early, late, warning]
+
+
+def test_a_collision_blocks_until_it_is_accepted() -> None:
+    collision = Problem("id-collision", "draft", "d_1")
+    assert collision.blocking
+    assert not collision.accept().blocking
+    assert Problem("something-new").blocking

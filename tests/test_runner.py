@@ -1,0 +1,285 @@
+"""A run as section 4 of the contract has it: gates, collisions, late writers, later work, kept plans."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from migrator import IdScheme, runner
+from migrator.engine import lock
+from migrator.engine.exchange import Place
+from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain
+from tests.faults import MIGRATIONS, content, exact, hooked, site
+from tests.test_crash import new_work, small_store
+
+Events = list[tuple[str, dict[str, Any]]]
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    small_store(tmp_path / "data")
+    return tmp_path
+
+
+def collide(base: Path, names: int = 40) -> None:
+    """Drafts enough that some of 256 ids are claimed twice."""
+    for number in range(names):
+        folder = base / "data" / "gens" / "draft" / f"x{number}"
+        folder.mkdir()
+        metadata = {"combo_id": f"c{number}", "template_id": "t", "llm_model_id": "m"}
+        (folder / "metadata.json").write_text(json.dumps(metadata))
+
+
+def test_collisions_block_until_each_is_accepted_by_name(base: Path) -> None:
+    collide(base)
+    before = exact(base / "data")
+    events: Events = []
+    tiny = site(base, scheme=IdScheme(digest_size=1), notify=lambda event, **f: events.append((event, f)))
+    refused = runner.upgrade(tiny)
+    assert refused.status == "refused"
+    names = [problem.gen_id for problem in refused.problems if problem.blocking]
+    assert {problem.kind for problem in refused.problems if problem.blocking} == {"id-collision"}
+    assert [fields["level"] for event, fields in events if event == "collision"] == ["critical"] * len(names)
+    assert exact(base / "data") == before
+    assert runner.upgrade(tiny, accept=names[1:]).status == "refused"
+    done = runner.upgrade(tiny, accept=names)
+    assert done.status == "committed"
+    first = content(base / "data")
+    assert any(path.count("-1/") for path in first)
+    assert runner.upgrade(tiny).status == "up-to-date"
+    runner.rollback(tiny)
+    runner.upgrade(tiny, accept=names)
+    assert content(base / "data") == first
+
+
+def test_problems_are_all_listed_and_nothing_changes(base: Path) -> None:
+    (base / "data/gens/essay/b1/metadata.json").write_text("{broken")
+    (base / "data/gens/draft/a1/metadata.json").write_text(json.dumps({"combo_id": "../c|", "template_id": "t"}))
+    (base / "data/gens/evaluation/v1/metadata.json").write_text(
+        json.dumps({"essay_gen_id": "../../x", "template_id": "t", "llm_model_id": "m"})
+    )
+    (base / "data/cohorts/one/membership.csv").write_text('stage,gen_id\ndraft,"a1\n')
+    before = exact(base / "data")
+    refused = runner.upgrade(site(base))
+    found = {(problem.kind, problem.gen_id or problem.path) for problem in refused.problems if problem.blocking}
+    assert found == {
+        ("invalid-json", "b1"),
+        ("invalid-field", "a1"),
+        ("missing-field", "a1"),
+        ("unsafe-path", "v1"),
+        ("invalid-table", "cohorts/one/membership.csv"),
+    }
+    assert exact(base / "data") == before
+    assert not (base / "b").exists() or list((base / "b").iterdir()) == []
+
+
+def test_a_writer_during_the_build_undoes_the_run(base: Path) -> None:
+    def write(call: str, path: str) -> None:
+        if call == "syncfs":
+            (base / "data" / "gens" / "draft" / "a1" / "raw.txt").write_text("late")
+
+    with hooked(write), pytest.raises(runner.RunFailed, match="changed the data root") as failure:
+        runner.upgrade(site(base))
+    assert failure.value.exit_code == 5
+    assert (base / "data/gens/draft/a1/raw.txt").read_text() == "late"
+    assert runner.upgrade(site(base)).status == "committed"
+
+
+def test_a_late_writer_gets_its_tree_back(base: Path) -> None:
+    def write(call: str, path: str) -> None:
+        if call == "fsync-dir" and (base / "data" / ".migrator" / "ledger.jsonl").exists():
+            old = next(iter((base / "b").glob("*/tree")))
+            if (old / "gens/draft/a1").exists():
+                (old / "gens/draft/a1/raw.txt").write_text("late")
+
+    with hooked(write), pytest.raises(runner.RunFailed, match="wrote into the old tree"):
+        runner.upgrade(site(base))
+    assert (base / "data/gens/draft/a1/raw.txt").read_text() == "late"
+
+
+def test_two_late_writers_need_care(base: Path) -> None:
+    def write(call: str, path: str) -> None:
+        if call == "fsync-dir" and (base / "data" / ".migrator" / "ledger.jsonl").exists():
+            (base / "data" / "new.txt").write_text("late")
+            for old in (base / "b").glob("*/tree"):
+                (old / "old.txt").write_text("late")
+
+    with hooked(write), pytest.raises(CareNeeded, match="both trees were written to"):
+        runner.upgrade(site(base))
+    assert (base / "data" / "new.txt").exists()
+    assert next(iter((base / "b").glob("*/tree"))).joinpath("old.txt").exists()
+    with pytest.raises(CareNeeded):
+        runner.upgrade(site(base))
+
+
+def test_later_work_stops_a_rollback_and_comes_back_by_adopt(base: Path) -> None:
+    runner.upgrade(site(base))
+    run_id = site(base).runs()[-1].run_id
+    new_work(site(base))
+    (base / "data" / "5_parsing").mkdir()
+    (base / "data" / "5_parsing" / "scores.csv").write_text("derived\n")
+    after = content(base / "data")
+    with pytest.raises(DecisionNeeded, match="would go") as refusal:
+        runner.rollback(site(base))
+    assert "scores.csv" not in str(refusal.value)
+    assert content(base / "data") == after
+    assert runner.rollback(site(base), set_aside_new=True).status == "rolled-back"
+    with pytest.raises(DecisionNeeded, match="upgraded store"):
+        runner.adopt(site(base), run_id)
+    runner.upgrade(site(base))
+    brought = runner.adopt(site(base), run_id)
+    assert brought.status == "adopted"
+    assert len(brought.details) == 2
+    assert {k: v for k, v in after.items() if "5_parsing" not in k} == content(base / "data")
+    assert runner.adopt(site(base), run_id).status == "up-to-date"
+
+
+def test_rollback_never_reaches_further_back(base: Path) -> None:
+    runner.upgrade(site(base), to="0001")
+    runner.upgrade(site(base))
+    first, second = (run.run_id for run in site(base).runs())
+    with pytest.raises(MigratorError, match="only the newest"):
+        runner.rollback(site(base), first)
+    assert runner.rollback(site(base)).status == "rolled-back"
+    assert runner.rollback(site(base)).status == "as-before"
+    assert runner.rollback(site(base), second).status == "as-before"
+    assert runner.rollback(site(base), first).status == "rolled-back"
+    assert not (base / "data" / ".migrator").exists()
+
+
+def test_a_damaged_snapshot_is_not_gone_back_to(base: Path) -> None:
+    runner.upgrade(site(base))
+    run = site(base).runs()[-1]
+    victim = Path(run.tree) / "gens" / "draft" / "a1" / "parsed.txt"
+    import os
+
+    status = victim.stat()
+    victim.write_text(victim.read_text().replace("text", "tEXT"))
+    os.utime(victim, ns=(status.st_atime_ns, status.st_mtime_ns))
+    live = exact(base / "data")
+    with pytest.raises(CareNeeded, match="not what it was"):
+        runner.rollback(site(base))
+    assert exact(base / "data") == live
+    assert [found for _, found in runner.verify_snapshots(site(base))] == [
+        ["gens/draft/a1/parsed.txt has another content"]
+    ]
+
+
+def test_one_run_or_four_give_the_same_tree(base: Path) -> None:
+    shutil.copytree(base / "data", base / "other" / "data", symlinks=True)
+    runner.upgrade(site(base))
+    for to in ("0001", "0002", "0003", "0004"):
+        assert runner.upgrade(site(base / "other"), to=to).status == "committed"
+    assert content(base / "data") == content(base / "other" / "data")
+
+
+def test_a_kept_plan_is_refused_when_the_store_has_changed(base: Path) -> None:
+    plan = runner.read_plan(site(base))
+    assert plan is not None
+    (base / "data" / "note.txt").write_text("x")
+    with pytest.raises(TryAgain, match="stale"):
+        runner.upgrade(site(base), kept=plan.fingerprint)
+    plan = runner.read_plan(site(base))
+    assert plan is not None
+    assert runner.upgrade(site(base), kept=plan.fingerprint).status == "committed"
+
+
+def test_production_wants_the_proof_of_staging(base: Path) -> None:
+    proof = Place.at(base / "staging" / "data")
+    prod = site(base, proved_on=proof, proved_on_name="staging", env="prod")
+    before = exact(base / "data")
+    with pytest.raises(DecisionNeeded, match="does not exist"):
+        runner.upgrade(prod)
+    staging = site(base / "staging")
+    (base / "staging").mkdir()
+    assert runner.stage(staging, prod.place)
+    assert exact(base / "staging" / "data") == before
+    with pytest.raises(DecisionNeeded, match="not proven on staging: 0001"):
+        runner.upgrade(prod)
+    with pytest.raises(DecisionNeeded, match="one directory"):
+        runner.upgrade(site(base, proved_on=prod.place, proved_on_name="staging"))
+    assert exact(base / "data") == before
+    runner.upgrade(staging)
+    assert runner.upgrade(prod).status == "committed"
+
+
+def test_the_override_is_recorded(base: Path) -> None:
+    prod = site(base, proved_on=Place.at(base / "nowhere"), proved_on_name="staging", env="prod")
+    assert runner.upgrade(prod, override="staging burnt down").status == "committed"
+    assert {entry.note for entry in prod.ledger()} == {"staging burnt down"}
+
+
+def test_a_held_lock_is_told_at_once_and_by_name(base: Path) -> None:
+    with lock.hold(site(base).place.state, "a long upgrade"), pytest.raises(TryAgain, match="a long upgrade"):
+        runner.upgrade(site(base))
+    assert runner.upgrade(site(base)).status == "committed"
+
+
+def test_an_edited_step_is_refused(base: Path) -> None:
+    shutil.copytree(MIGRATIONS, base / "steps", ignore=shutil.ignore_patterns("__pycache__"))
+    runner.upgrade(site(base, migrations=base / "steps"))
+    step = base / "steps" / "0002_backfill_copy_drafts.py"
+    step.write_bytes(step.read_bytes().replace(b"\n", b"\r\n"))
+    assert runner.upgrade(site(base, migrations=base / "steps")).status == "up-to-date"
+    step.write_text(step.read_text() + "# edited\n")
+    with pytest.raises(DecisionNeeded, match="0002 .* was edited"):
+        runner.upgrade(site(base, migrations=base / "steps"))
+
+
+def test_a_failing_check_of_a_step_undoes_nothing_because_nothing_was_done(base: Path) -> None:
+    (base / "steps").mkdir()
+    (base / "steps" / "0001_no.py").write_text(
+        '"""Never."""\nfrom migrator import Problem\n\n\ndef changes(store):\n    return ()\n\n\n'
+        'def check(before, after):\n    yield Problem("failed-check", message="no")\n'
+    )
+    before = exact(base / "data")
+    assert runner.upgrade(site(base, migrations=base / "steps")).status == "refused"
+    assert exact(base / "data") == before
+
+
+def test_the_mapping_is_copied_and_a_missing_copy_is_made_again(base: Path) -> None:
+    runner.upgrade(site(base))
+    run_id = site(base).runs()[-1].run_id
+    inside = base / "data" / ".migrator" / "mappings" / run_id
+    names = {"mapping.csv", "synthetic_drafts.csv", "issues.csv"}
+    assert {path.name for path in inside.iterdir()} == names
+    lines = (inside / "mapping.csv").read_text().splitlines()
+    assert lines[0] == "stage,old_gen_id,new_gen_id"
+    assert [line.split(",")[:2] for line in lines[1:]] == [
+        ["draft", "a1"],
+        ["essay", "b1"],
+        ["essay", "b2"],
+        ["evaluation", "v1"],
+    ]
+    copy = base / "m" / run_id
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == {
+        path.name: path.read_bytes() for path in inside.iterdir()
+    }
+    shutil.rmtree(copy)
+    assert runner.upgrade(site(base)).status == "up-to-date"
+    assert {path.name for path in copy.iterdir()} == names
+
+
+def test_prune_keeps_the_newest_good_one(base: Path) -> None:
+    runner.upgrade(site(base), to="0001")
+    runner.upgrade(site(base), to="0003")
+    runner.upgrade(site(base))
+    with pytest.raises(MigratorError, match="must be kept"):
+        runner.prune(site(base), 0)
+    gone = runner.prune(site(base), 1)
+    assert [run.has_snapshot for run in site(base).runs()] == [False, False, True]
+    assert all(not Path(run.tree).exists() for run in gone)
+    assert runner.rollback(site(base)).status == "rolled-back"
+    with pytest.raises(MigratorError, match="pruned"):
+        runner.rollback(site(base), gone[-1].run_id)
+
+
+def test_the_same_tree_with_any_number_of_workers(base: Path) -> None:
+    shutil.copytree(base / "data", base / "other" / "data", symlinks=True)
+    runner.upgrade(site(base))
+    runner.upgrade(site(base / "other", jobs=3))
+    assert content(base / "data") == content(base / "other" / "data")
