@@ -1,1 +1,1 @@
-"""The engine: trees, steps, ledger, lock. None of these tests knows what a generation is, but the audit in test_files."""
+"""The engine: trees, steps, ledger, lock. Only the runs in test_files know what a generation is."""

@@ -155,7 +155,7 @@ def test_rows_give_the_first_present_cell_per_column_cohorts_in_code_point_order
                 "Z": {"membership.csv": columns + "draft,d1,nan,,x\ndraft,d1,first,unknown,y\ndraft,d2,,,\n"},
                 "b": {"membership.csv": columns + "essay,d1,other,other,\ndraft,d1,second, m ,\n"},
                 "é": {"membership.csv": columns + "draft,d1,third,third,\n"},
-                ".b": {"membership.csv": columns + "draft,d2,fourth,fourth,\n"},
+                "ß": {"membership.csv": columns + "draft,d2,fourth,fourth,\n"},
             },
         }
     )

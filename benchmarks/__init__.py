@@ -1,0 +1,1 @@
+"""Speed, always against a rival and in turn: `make bench`."""
