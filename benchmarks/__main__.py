@@ -43,7 +43,16 @@ def fresh(work: Path, store: Path, name: str) -> Path:
 def migrator(base: Path, *args: str) -> dict[str, object]:
     """The JSON answer of one command on base/data."""
     folders = ["--data-root", str(base / "data"), "--backups", str(base / "b"), "--mappings", str(base / "m")]
-    command = [sys.executable, "-m", "migrator", *folders, "--migrations", str(ROOT / "migrations"), *args, "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "migrator",
+        *folders,
+        "--migrations",
+        str(ROOT / "migrations"),
+        *args,
+        "--json",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode:
         sys.exit(f"{' '.join(args)} failed with {done.returncode}: {done.stdout}{done.stderr}")
@@ -72,7 +81,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--generations", type=int, default=5000)
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--naive", action="store_true", help="also time the migration that anyone would write")
+    parser.add_argument(
+        "--naive", action="store_true", help="also time the migration that anyone would write"
+    )
     parser.add_argument("--smoke", action="store_true", help="small and once: only the results count")
     shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     parser.add_argument("--folder", default=shm, help="where to work (default: tmpfs at /dev/shm)")
@@ -84,7 +95,9 @@ def main() -> None:
         store = work / "store"
         make_store(store, options.generations)
         size = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
-        print(f"{options.generations:,} generations, {size / 1e6:,.0f} MB, {os.cpu_count()} cores, in {folder}")
+        print(
+            f"{options.generations:,} generations, {size / 1e6:,.0f} MB, {os.cpu_count()} cores, in {folder}"
+        )
         print(f"{'':34} {'ours':>9} {'rival':>9}   {'ratio':>7}")
         copies: list[float] = []
         times: dict[str, list[float]] = {"plan": [], "upgrade": [], "rollback": [], "naive": []}

@@ -79,5 +79,5 @@ def renumbered(store: Inventory, gen: Gen, index: int) -> Iterator[Change]:
     written = [gen.replicate]
     written += [doc["replicate"] for name, doc in gen.documents.items() if name != METADATA and "replicate" in doc]
     right_in_files = all(type(value) is int and value == index for value in written)
-    if not right_in_files or any(cell != str(index) for cell in store.member_cells(gen, "replicate")):
+    if not right_in_files or any(cell.strip() != str(index) for cell in store.member_cells(gen, "replicate")):
         yield Renumber(gen, index)

@@ -12,6 +12,7 @@ from migrator import (
     STAGES,
     Change,
     Edit,
+    Follow,
     Gen,
     IdRegistry,
     Inventory,
@@ -22,6 +23,7 @@ from migrator import (
     faults,
     is_absent,
     judge,
+    mentions_current,
     missing_parent,
 )
 
@@ -31,6 +33,8 @@ PARENT_FIELD = {"essay": "draft_gen_id", "evaluation": "essay_gen_id"}
 def changes(store: Inventory) -> Iterator[Change]:
     """Yield a Rename for each generation not yet called by its own id, an Edit where metadata.json lacks a key."""
     new_ids: dict[tuple[str, str], str] = {}
+    if not mentions_current(store):
+        yield Follow()
     for stage in STAGES:
         bearers: dict[tuple[str | int, ...], Gen] = {}
         for gen in store.generations(stage):
@@ -51,7 +55,7 @@ def changes(store: Inventory) -> Iterator[Change]:
             else:
                 bearers[signature] = gen
         registry = IdRegistry(stage, store.scheme)
-        ids = registry.assign({signature: gen.gen_id for signature, gen in bearers.items()})
+        ids = registry.assign({signature: gen.gen_id if gen.origin else None for signature, gen in bearers.items()})
         for signature, gen in bearers.items():
             new_ids[gen.key] = ids[signature]
             yield from named(gen, ids[signature])

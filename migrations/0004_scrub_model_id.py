@@ -7,13 +7,13 @@ Refuses  nothing; a value that disagrees with llm_model_id is told as a warning 
 
 from collections.abc import Iterator
 
-from migrator import Change, Edit, Inventory, Problem, first_present, is_absent, normalise, values_of
+from migrator import Change, Edit, Inventory, Problem, first_present, is_absent, normalise
 
 
 def changes(store: Inventory) -> Iterator[Change]:
     """Yield an Edit for each generation that has a model_id somewhere."""
     for gen in store.generations():
-        values = [value for document in gen.documents.values() for value in values_of(document, "model_id")]
+        values = gen.values_under("model_id")
         if not values:
             continue
         model = gen.metadata.get("llm_model_id")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from migrator.errors import MigratorError
-    from migrator.store.changes import Add, Change, Edit, Relink, Rename, Renumber
+    from migrator.store.changes import Add, Change, Edit, Follow, Relink, Rename, Renumber, mentions_current
     from migrator.store.checks import faults, judge, missing_parent
     from migrator.store.ids import (
         IdRegistry,
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from migrator.store.inventory import Inventory
     from migrator.store.layout import DRAFT, ESSAY, EVALUATION, PARENT_STAGE, STAGES
     from migrator.store.problems import Problem
-    from migrator.store.records import Gen, first_present, values_of
+    from migrator.store.records import Gen, first_present
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "migrator.errors": ("MigratorError",),
-    "migrator.store.changes": ("Add", "Change", "Edit", "Relink", "Rename", "Renumber"),
+    "migrator.store.changes": ("Add", "Change", "Edit", "Follow", "Relink", "Rename", "Renumber", "mentions_current"),
     "migrator.store.checks": ("faults", "judge", "missing_parent"),
     "migrator.store.ids": (
         "IdRegistry",
@@ -49,11 +49,11 @@ _HOMES = {
     "migrator.store.inventory": ("Inventory",),
     "migrator.store.layout": ("DRAFT", "ESSAY", "EVALUATION", "PARENT_STAGE", "STAGES"),
     "migrator.store.problems": ("Problem",),
-    "migrator.store.records": ("Gen", "first_present", "values_of"),
+    "migrator.store.records": ("Gen", "first_present"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [   # the names of _HOMES, spelled out for readers and type checkers
+__all__ = [  # the names of _HOMES, spelled out for readers and type checkers
     "DRAFT",
     "ESSAY",
     "EVALUATION",
@@ -62,6 +62,7 @@ __all__ = [   # the names of _HOMES, spelled out for readers and type checkers
     "Add",
     "Change",
     "Edit",
+    "Follow",
     "Gen",
     "IdRegistry",
     "IdScheme",
@@ -80,9 +81,9 @@ __all__ = [   # the names of _HOMES, spelled out for readers and type checkers
     "is_absent",
     "is_right_id",
     "judge",
+    "mentions_current",
     "missing_parent",
     "normalise",
-    "values_of",
 ]
 
 

@@ -38,7 +38,7 @@ def run(
     displaced = exchange.switch(place, new, link)
     try:
         exchange.sync_switch(place, displaced)
-        late = tree.differences(live, tree.walk(displaced))
+        late = tree.differences(displaced, live)
         if late:
             _late_writer(place, displaced, finished, late)
         if after:
@@ -52,7 +52,7 @@ def run(
 
 
 def _unchanged(root: Path, entries: Sequence[Entry]) -> None:
-    changed = tree.differences(entries, tree.walk(root))
+    changed = tree.differences(root, entries)
     if changed:
         raise TryAgain(
             f"somebody changed the data root during the run: {_list(changed)}",
@@ -63,7 +63,7 @@ def _unchanged(root: Path, entries: Sequence[Entry]) -> None:
 
 def _late_writer(place: Place, displaced: Path, finished: Sequence[Entry], late: list[str]) -> None:
     """Raise TryAgain, so that the switch is undone, or CareNeeded where the new tree was written to as well."""
-    also = tree.differences(finished, tree.walk(place.real))
+    also = tree.differences(place.real, finished)
     if also:
         raise CareNeeded(
             f"both trees were written to during the exchange: {_list(late)} in the old one, {_list(also)} in the new one",

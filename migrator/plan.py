@@ -19,6 +19,7 @@ from migrator.errors import MigratorError
 from migrator.store import codec
 from migrator.store.changes import Effect, fold, rewritten
 from migrator.store.checks import judge
+from migrator.store.documents import Rewrite
 from migrator.store.ids import PREFIX
 from migrator.store.inventory import Inventory
 from migrator.store.layout import METADATA, PARENT_STAGE, STAGES, is_derived
@@ -57,12 +58,21 @@ class Plan:
     synthetic: tuple[Mapping[str, object], ...]
     recipe: Recipe
     counts: Mapping[str, int]
-    fingerprint: str
 
     @cached_property
     def checks(self) -> tuple[Check, ...]:
         """What holds on the planned result, with today's values; computed when it is asked for."""
         return tuple(_checks(self.before, self.after))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of what the plan was made from: the live tree's listing, the steps and the ledger."""
+        total = hashlib.blake2b(digest_size=16)
+        total.update(repr([(step.number, step.digest) for step, _ in self.steps]).encode())
+        total.update(repr([(entry.number, entry.digest, entry.run_id) for entry in self.ledger]).encode())
+        total.update(repr(self.before.scheme).encode())
+        total.update(json.dumps(self.entries).encode())
+        return total.hexdigest()
 
     @property
     def blocking(self) -> list[Problem]:
@@ -115,7 +125,6 @@ def make(
         synthetic=tuple(_synthetic(after, [effect for _, effect in done])),
         recipe=recipe,
         counts=_counts(before, after),
-        fingerprint=fingerprint(entries, steps, ledger, before),
     )
 
 
@@ -132,12 +141,18 @@ def _accepted(problem: Problem, accept: Collection[str]) -> Problem:
     if problem.kind != ID_COLLISION:
         return problem
     names = {problem.gen_id, problem.gen_id.rpartition("-")[0]}
-    return problem.accept() if names & {*accept, *(name.rpartition("-")[0] for name in accept)} - {""} else problem
+    return (
+        problem.accept()
+        if names & {*accept, *(name.rpartition("-")[0] for name in accept)} - {""}
+        else problem
+    )
 
 
 def _strange_entries(entries: Sequence[Entry]) -> list[Problem]:
     text = "is neither a file, a folder nor a symbolic link: it cannot be copied"
-    return [Problem(UNSAFE_PATH, path=entry.path, message=text) for entry in entries if entry.kind == tree.OTHER]
+    return [
+        Problem(UNSAFE_PATH, path=entry.path, message=text) for entry in entries if entry.kind == tree.OTHER
+    ]
 
 
 def _stale(entries: Sequence[Entry]) -> list[Problem]:
@@ -162,7 +177,7 @@ def _clashes(entries: Sequence[Entry], recipe: Recipe) -> list[Problem]:
 
 def _recipe(before: Inventory, after: Inventory) -> Recipe:
     moves: dict[str, str] = {}
-    contents: dict[str, bytes] = {}
+    contents: dict[str, bytes | Rewrite] = {}
     additions: dict[str, bytes] = {}
     for gen in after.gens.values():
         if not gen.origin:
@@ -172,8 +187,9 @@ def _recipe(before: Inventory, after: Inventory) -> Recipe:
         old = before.gens[gen.stage, gen.origin]
         if gen.gen_id != old.gen_id:
             moves[old.path] = gen.path
-        for name in rewritten(old, gen):
-            contents[f"{old.path}/{name}"] = codec.dumps(gen.documents[name])
+        if gen.documents.revisions:
+            for name in gen.documents:
+                contents[f"{old.path}/{name}"] = Rewrite(name, gen.documents.revisions)
     for path, table in after.tables.items():
         if table is not before.tables[path]:
             contents[path] = table.render()
@@ -205,7 +221,10 @@ def per_stage(before: Inventory, after: Inventory) -> dict[str, dict[str, int]]:
 
 def _counts(before: Inventory, after: Inventory) -> dict[str, int]:
     stages = per_stage(before, after).values()
-    verbs = {verb: sum(stage[verb] for stage in stages) for verb in ("created", "renamed", "rewritten", "unchanged")}
+    verbs = {
+        verb: sum(stage[verb] for stage in stages)
+        for verb in ("created", "renamed", "rewritten", "unchanged")
+    }
     return {"generations": len(after.gens), **verbs}
 
 
@@ -234,23 +253,14 @@ def _synthetic(after: Inventory, effects: Sequence[Effect]) -> list[dict[str, ob
     return sorted(rows, key=lambda row: (str(row["draft_gen_id"]), str(row["essay_old_gen_id"])))
 
 
-def fingerprint(
-    entries: Sequence[Entry], steps: Sequence[Step], ledger: Sequence[Applied], store: Inventory
-) -> str:
-    """A digest of what a plan was made from: the live tree's listing, the steps and the ledger."""
-    total = hashlib.blake2b(digest_size=16)
-    total.update(repr([(step.number, step.digest) for step in steps]).encode())
-    total.update(repr([(entry.number, entry.digest, entry.run_id) for entry in ledger]).encode())
-    total.update(repr(store.scheme).encode())
-    total.update(json.dumps(entries).encode())
-    return total.hexdigest()
-
-
 def _checks(before: Inventory, after: Inventory) -> list[Check]:
     return [
         Check("ids match their signature", _right(after), len(after.gens), _right(before)),
         Check(
-            "every essay and evaluation reaches a draft", _reaching(after), _children(after), _reaching(before)
+            "every essay and evaluation reaches a draft",
+            _reaching(after),
+            _children(after),
+            _reaching(before),
         ),
     ]
 

@@ -112,7 +112,9 @@ def _settle_upgrade(place: Place, owed: Journal) -> str:
             )
         exchange.switch(place, Path(run.tree), run.link)
         undo_upgrade(place, folder, run, "killed; somebody wrote into the old tree meanwhile")
-        return f"run {owed.run_id} was undone: somebody had written into the old tree; it is back in its place"
+        return (
+            f"run {owed.run_id} was undone: somebody had written into the old tree; it is back in its place"
+        )
     finish_upgrade(place, folder, run)
     return f"run {owed.run_id} had been committed; its record is complete now"
 
@@ -188,7 +190,10 @@ def later_work(root: Path, after: Manifest) -> list[tuple[str, str]]:
 def adopt(place: Place, folder: Path, source: Path, run_id: str, scheme: IdScheme) -> list[str]:
     """Copy what the store lacks beside it, prove it, then rename it in, parents first; return the paths."""
     wanted = [
-        gen_path(stage, name) for stage in STAGES for name in _folders(source / GENS / stage) if name[:1] != "."
+        gen_path(stage, name)
+        for stage in STAGES
+        for name in _folders(source / GENS / stage)
+        if name[:1] != "."
     ]
     wanted += [f"{COHORTS}/{name}" for name in _folders(source / COHORTS)]
     wanted = [path for path in wanted if not (place.real / path).exists()]
@@ -221,12 +226,16 @@ def _require_fitting(place: Place, source: Path, wanted: Sequence[str], scheme: 
     """Each generation must have its own id and a parent in the store or among those that come."""
     theirs, ours = Inventory.read(source, scheme), Inventory.read(place.real, scheme)
     coming = {gen.key for gen in theirs.gens.values() if gen.path in wanted}
-    problems: list[Problem] = [p for p in theirs.problems if p.blocking and any(p.path.startswith(w) for w in wanted)]
+    problems: list[Problem] = [
+        p for p in theirs.problems if p.blocking and any(p.path.startswith(w) for w in wanted)
+    ]
     for key in sorted(coming):
         gen = theirs.gens[key]
         problems += judge(theirs, gen)
         if gen.parent_key and not ours.exists(gen.parent_key) and gen.parent_key not in coming:
-            problems.append(Problem("missing-parent", gen.stage, gen.gen_id, gen.path, "its parent is in neither store"))
+            problems.append(
+                Problem("missing-parent", gen.stage, gen.gen_id, gen.path, "its parent is in neither store")
+            )
     if problems:
         lines = "; ".join(f"{p.kind} {p.path}: {p.message}" for p in problems[:5])
         raise DecisionNeeded(f"{len(problems)} things stand against it: {lines}", where=source)

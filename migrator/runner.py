@@ -24,6 +24,7 @@ from migrator.engine.journal import Journal
 from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Run
 from migrator.engine.steps import Step
+from migrator.engine.workers import Beside
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain
 from migrator.plan import Plan
 from migrator.store.ids import DEFAULT_SCHEME, IdScheme
@@ -157,7 +158,9 @@ def upgrade(
         plan = read_plan(site, to, accept)
         if plan is None:
             if kept is not None:
-                raise TryAgain("the kept plan is stale: its steps are applied already", hint="migrator status")
+                raise TryAgain(
+                    "the kept plan is stale: its steps are applied already", hint="migrator status"
+                )
             return Outcome("up-to-date")
         if kept is not None and kept != plan.fingerprint:
             raise TryAgain(
@@ -184,9 +187,13 @@ def require_proof(site: Site, plan: Plan, override: str = "") -> None:
     proof, name = site.proved_on, site.proved_on_name
     hint = f"migrator --env {name} upgrade first, or --override-staging REASON"
     if not proof.real.is_dir():
-        raise DecisionNeeded(f"{name} does not exist, so nothing is proven there", where=proof.root, hint=hint)
+        raise DecisionNeeded(
+            f"{name} does not exist, so nothing is proven there", where=proof.root, hint=hint
+        )
     if os.path.samefile(proof.real, site.place.real):
-        raise DecisionNeeded(f"{name} and {site.env} are one directory: that proves nothing", where=proof.real, hint=hint)
+        raise DecisionNeeded(
+            f"{name} and {site.env} are one directory: that proves nothing", where=proof.real, hint=hint
+        )
     proven = {(entry.number, entry.digest) for entry in ledger.read(proof.real / LEDGER)}
     missing = [str(step) for step, _ in plan.steps if (step.number, step.digest) not in proven]
     if missing:
@@ -218,12 +225,17 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
         applied = _applied(site, plan, run, note)
         done = build.record(done, plan, run.run_id, applied)
         site.notify("phase", name="verify", files=len(done.expected))
-        finished = verify.run(done, plan, jobs=site.jobs)
-        files.write_new(folder / snapshots.BEFORE, done.before.render())
+        before = Beside(lambda: (done.before.render(), done.before.digest()), len(plan.entries), site.jobs)
+        try:
+            finished = verify.run(done, plan, jobs=site.jobs)
+            listed, before_digest = before.result()
+        finally:
+            before.abandon()
+        files.write_new(folder / snapshots.BEFORE, listed)
         files.write_new(folder / snapshots.AFTER, finished.render())
         displaced = site.place.real if run.linked else new
         run = run.with_(
-            before=done.before.digest(), after=finished.digest(), ended=applied[-1].end, tree=str(displaced)
+            before=before_digest, after=finished.digest(), ended=applied[-1].end, tree=str(displaced)
         )
         snapshots.write(folder, run)
         site.notify("phase", name="commit")
@@ -419,7 +431,9 @@ def _run_to_undo(site: Site, run_id: str | None) -> Run:
 
 def _require_sound(run: Run, before: snapshots.Manifest, full: bool) -> None:
     if not Path(run.tree).is_dir():
-        raise CareNeeded(f"the snapshot of run {run.run_id} is missing", where=run.tree, hint="restore it there")
+        raise CareNeeded(
+            f"the snapshot of run {run.run_id} is missing", where=run.tree, hint="restore it there"
+        )
     found = snapshots.damages(Path(run.tree), before, full=full)
     if found:
         raise CareNeeded(
@@ -442,10 +456,13 @@ def adopt(site: Site, run_id: str) -> Outcome:
         if run.root != str(site.place.root):
             raise MigratorError(f"run {run_id} is one of another data root", where=run.root)
         if run.state != snapshots.ROLLED_BACK:
-            raise MigratorError(f"run {run_id} was not rolled back: it set nothing aside", hint="migrator history")
+            raise MigratorError(
+                f"run {run_id} was not rolled back: it set nothing aside", hint="migrator history"
+            )
         if ledger.pending(steps.discover(site.migrations), site.ledger()):
             raise DecisionNeeded(
-                "the work was done on the upgraded store, and this one is not", hint="migrator upgrade, then adopt again"
+                "the work was done on the upgraded store, and this one is not",
+                hint="migrator upgrade, then adopt again",
             )
         brought = recovery.adopt(site.place, site.folder(run_id), Path(run.tree), run_id, site.scheme)
         site.notify("adopted", run_id=run_id, things=len(brought))
@@ -462,8 +479,12 @@ def prune(site: Site, keep: int, *, rolled_back: bool = False, really: bool = Tr
     Returns the runs whose trees go.
     """
     if keep < 1:
-        raise MigratorError("at least the newest snapshot must be kept", hint="migrator snapshots prune --keep 1")
-    with lock.hold(site.place.state, "snapshots prune", wait=site.wait) if really else contextlib.nullcontext():
+        raise MigratorError(
+            "at least the newest snapshot must be kept", hint="migrator snapshots prune --keep 1"
+        )
+    with (
+        lock.hold(site.place.state, "snapshots prune", wait=site.wait) if really else contextlib.nullcontext()
+    ):
         if really:
             settle(site)
         runs = site.runs()
@@ -517,7 +538,7 @@ def stage(site: Site, origin: Place) -> bool:
         try:
             tree.build(entries, origin.real, copy, tree.Recipe(), jobs=site.jobs, progress=_progress(site))
             files.sync_file_system(copy)
-            changed = tree.differences(entries, tree.walk(origin.real))
+            changed = tree.differences(origin.real, entries)
             if changed:
                 raise TryAgain(f"the origin changed while it was copied: {changed[0]}", where=origin.root)
             files.rename(copy, site.place.root)
@@ -579,7 +600,9 @@ def _count(root: Path) -> dict[str, int]:
     for stage in STAGES:
         try:
             with os.scandir(root / GENS / stage) as entries:
-                counts[stage] = sum(e.is_dir(follow_symlinks=False) and not e.name.startswith(".") for e in entries)
+                counts[stage] = sum(
+                    e.is_dir(follow_symlinks=False) and not e.name.startswith(".") for e in entries
+                )
         except (FileNotFoundError, NotADirectoryError):
             counts[stage] = 0
     return counts

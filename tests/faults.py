@@ -18,7 +18,12 @@ MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 def site(base: Path, name: str = "data", **values: object) -> runner.Site:
     """A data root at base/data with its folders beside it; one process, so that points are counted in one place."""
-    fields: dict[str, object] = {"migrations": MIGRATIONS, "backups": base / "b", "mappings": base / "m", "jobs": 1}
+    fields: dict[str, object] = {
+        "migrations": MIGRATIONS,
+        "backups": base / "b",
+        "mappings": base / "m",
+        "jobs": 1,
+    }
     return runner.Site(place=Place.at(base / name), **{**fields, **values})  # type: ignore[arg-type]
 
 

@@ -18,7 +18,9 @@ from migrator.engine import snapshots
 from migrator.errors import MigratorError
 from tests.faults import Fault, content, exact, hooked, killed_at, points, site
 
-STRIDE = int(os.environ.get("MIGRATOR_TEST_STRIDE", "7"))  # everyday: each seventh point, the offset by test; 1 takes all
+STRIDE = int(
+    os.environ.get("MIGRATOR_TEST_STRIDE", "7")
+)  # everyday: each seventh point, the offset by test; 1 takes all
 
 
 def small_store(root: Path) -> None:

@@ -29,7 +29,9 @@ def command(base: Path, *args: str) -> list[str]:
 
 def run(base: Path, *args: str) -> tuple[int, dict[str, object]]:
     """Exit code and the one JSON object on standard output."""
-    done = subprocess.run(command(base, *args, "--json"), capture_output=True, text=True, cwd=base, check=False)
+    done = subprocess.run(
+        command(base, *args, "--json"), capture_output=True, text=True, cwd=base, check=False
+    )
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, json.loads(done.stdout)
 
@@ -118,7 +120,9 @@ def test_killed_at_any_moment_the_tree_is_whole(tmp_path: Path) -> None:
 def test_two_at_once_one_wins(tmp_path: Path) -> None:
     unpack(tmp_path)
     both = [
-        subprocess.Popen(command(tmp_path, "upgrade", "--yes", "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        subprocess.Popen(
+            command(tmp_path, "upgrade", "--yes", "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         for _ in range(2)
     ]
     outputs = [process.communicate()[0] for process in both]

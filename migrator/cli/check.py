@@ -166,47 +166,11 @@ def _whole(root: Path) -> tuple[int, list[Problem]]:
 
 def _some(root: Path, wanted: _Wanted) -> tuple[int, list[Problem]]:
     """Read only what is asked for; of parents and members only that their folders exist."""
-    from dataclasses import replace
+    from migrator.store import checks
+    from migrator.store.inventory import Inventory
 
-    from migrator.store import checks, inventory
-    from migrator.store.records import Gen
-
-    reader = inventory._Reader(root)
-    tables = {path: read for path in wanted.tables if (read := reader._table(path, ("stage", "gen_id")))}
-    rows = reader._rows(tables)
-    gens = {}
-    for key in wanted.gens:
-        documents = reader._documents(key)
-        if documents is None:
-            reader.unread.add(key)
-            continue
-        gens[key] = Gen(*key, key[1], documents, rows.get(key, {}))
-        reader._identity(gens[key])
-    mentioned = {gen.parent_key for gen in gens.values() if gen.parent_key}
-    for read in tables.values():
-        mentioned |= {(record["stage"].strip(), record["gen_id"].strip()) for _, record in read.records()}
-    reader.unread |= {key for key in mentioned - gens.keys() if _is_generation(root, key)}
-    store = inventory.Inventory(
-        root=root,
-        gens=gens,
-        unread=frozenset(reader.unread),
-        blocked=frozenset((p.stage, p.gen_id) for p in reader.problems if p.blocking and p.gen_id),
-        tables=tables,
-    )
-    problems = (*reader.problems, *inventory._unknown_members(store))
-    return len(wanted.gens), checks.check(replace(store, problems=problems))
-
-
-def _is_generation(root: Path, key: Key) -> bool:
-    from migrator.store.layout import STAGES, gen_path, unsafe_id
-
-    if key[0] not in STAGES or unsafe_id(key[1]):
-        return False
-    path = root / gen_path(*key)
-    try:
-        return path.is_dir() and not path.is_symlink()
-    except OSError:  # a name that no file system takes
-        return False
+    store = Inventory.read_some(root, wanted.gens, wanted.tables)
+    return len(wanted.gens), checks.check(store)
 
 
 def _failing(found: Iterable[Problem]) -> list[Problem]:

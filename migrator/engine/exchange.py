@@ -50,7 +50,9 @@ class Place:
     def require(self) -> None:
         """Raise UsageError where there is no folder at the root."""
         if not self.real.is_dir():
-            raise UsageError("there is no such data root", where=self.root, hint="migrator --data-root DIR status")
+            raise UsageError(
+                "there is no such data root", where=self.root, hint="migrator --data-root DIR status"
+            )
 
     def require_same_file_system(self, folder: Path) -> None:
         """Raise UsageError where `folder` (or what will hold it) is on another file system than the tree."""
@@ -68,7 +70,9 @@ class Place:
         """Raise UsageError where a folder of ours lies inside the tree, which would be copied into itself."""
         real = os.path.realpath(folder)
         if real == str(self.real) or real.startswith(f"{self.real}{os.sep}"):
-            raise UsageError(f"the {name} lie inside the data root", where=folder, hint=f"--{name} DIR elsewhere")
+            raise UsageError(
+                f"the {name} lie inside the data root", where=folder, hint=f"--{name} DIR elsewhere"
+            )
 
     def new_tree(self, run_folder: Path, run_id: str) -> Path:
         """Where the new tree of a run is built: in the run's folder, or beside the link's target."""
@@ -96,7 +100,9 @@ def require_switch(place: Place, backups: Path) -> None:
     listed = mounts()
     below = [mount for mount in listed if mount.startswith(real + "/")]
     if below:
-        raise MigratorError("a file system is mounted inside the data root", where=below[0], hint=f"umount {below[0]}")
+        raise MigratorError(
+            "a file system is mounted inside the data root", where=below[0], hint=f"umount {below[0]}"
+        )
     if real in listed:
         inner = place.root / "store"
         link = place.root.with_name(place.root.name + ".link")
@@ -111,7 +117,14 @@ def require_switch(place: Place, backups: Path) -> None:
         else:
             _probe_exchange(place, backups)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.ENOTSUP, errno.EPERM, errno.EBUSY):
+        if error.errno not in (
+            errno.EINVAL,
+            errno.ENOSYS,
+            errno.EXDEV,
+            errno.ENOTSUP,
+            errno.EPERM,
+            errno.EBUSY,
+        ):
             raise MigratorError(f"a run cannot write here: {error.strerror}", where=error.filename) from error
         raise MigratorError(
             f"this file system cannot exchange two folders in one step ({error.strerror})",

@@ -121,7 +121,9 @@ def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Put a whole file in the place of another: readers find the old or the new one, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.tmp")  # one writer holds the lock: a left-over is its predecessor's
+    temporary = path.with_name(
+        f".{path.name}.tmp"
+    )  # one writer holds the lock: a left-over is its predecessor's
     with contextlib.suppress(FileNotFoundError):
         remove_file(temporary)
     fd = new_file(temporary)

@@ -44,7 +44,9 @@ def hold(folder: Path, what: str, *, shared: bool = False, wait: float = 0) -> I
         fd = files.open_lock(folder / LOCK)
     except OSError as error:
         raise MigratorError(
-            f"the lock cannot be taken: {error.strerror}", where=folder / LOCK, hint="check who owns the folder"
+            f"the lock cannot be taken: {error.strerror}",
+            where=folder / LOCK,
+            hint="check who owns the folder",
         ) from error
     try:
         _acquire(fd, folder, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait)

@@ -1,10 +1,10 @@
 """Run folders: what a run leaves behind, and the proof that a snapshot is what it was.
 
-    <backups>/<run id>/run.json            root, steps, state, where the trees lie, digests of both
-                       before.manifest     every entry of the tree from before, with the digest of its content
-                       after.manifest      the same for the tree from after
-                       tree/               built here; after the commit the tree from before: the snapshot
-                       log.jsonl
+<backups>/<run id>/run.json            root, steps, state, where the trees lie, digests of both
+                   before.manifest     every entry of the tree from before, with the digest of its content
+                   after.manifest      the same for the tree from after
+                   tree/               built here; after the commit the tree from before: the snapshot
+                   log.jsonl
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def check_run_id(run_id: str) -> str:
 
 def write(folder: Path, run: Run) -> None:
     """Put run.json in its place, durably."""
-    files.replace_file(folder / RUN_FILE, json.dumps(asdict(run), indent=2, ensure_ascii=False).encode() + b"\n")
+    files.replace_file(
+        folder / RUN_FILE, json.dumps(asdict(run), indent=2, ensure_ascii=False).encode() + b"\n"
+    )
 
 
 def read(folder: Path) -> Run:
@@ -77,7 +79,9 @@ def read(folder: Path) -> Run:
     try:
         return Run(**json.loads((folder / RUN_FILE).read_bytes()))
     except FileNotFoundError:
-        raise UsageError(f"there is no run {folder.name}", where=folder, hint="migrator history lists them") from None
+        raise UsageError(
+            f"there is no run {folder.name}", where=folder, hint="migrator history lists them"
+        ) from None
     except (OSError, ValueError, TypeError) as error:
         raise CareNeeded(f"run.json cannot be read: {error}", where=folder / RUN_FILE) from None
 
@@ -106,7 +110,8 @@ class Manifest:
         """One digest for the tree: paths, kinds, modes, contents; no times, so equal trees have equal digests."""
         digests = self.digests
         lines = [
-            f"{e.kind} {e.mode:o} {digests.get(e.path, '-')} {_text(e.target)} {_text(e.path)}" for e in self.entries
+            f"{e.kind} {e.mode:o} {digests.get(e.path, '-')} {_text(e.target)} {_text(e.path)}"
+            for e in self.entries
         ]
         return _seal("\n".join(lines).encode())
 
@@ -147,7 +152,9 @@ def read_manifest(path: Path) -> Manifest:
         rows = [_parsed(line) for line in body.decode().split("\n")[:-1]]
         if seal != {"entries": len(rows), "blake2b": _seal(body)}:
             raise ValueError("its seal does not fit")
-        return Manifest([entry for entry, _ in rows], {entry.path: digest for entry, digest in rows if digest != "-"})
+        return Manifest(
+            [entry for entry, _ in rows], {entry.path: digest for entry, digest in rows if digest != "-"}
+        )
     except (OSError, ValueError, TypeError, IndexError) as error:
         raise CareNeeded(
             f"the manifest of a snapshot cannot be trusted: {error}",
@@ -179,7 +186,9 @@ def damages(root: Path, manifest: Manifest, *, full: bool, ignore: Iterable[str]
         elif new.kind == FILE and (full or old.ctime_ns != new.ctime_ns):
             doubtful.append(path)
     digests = hash_files(root, sorted(doubtful))
-    found += [f"{path} has another content" for path in doubtful if digests[path] != manifest.digests.get(path, "")]
+    found += [
+        f"{path} has another content" for path in doubtful if digests[path] != manifest.digests.get(path, "")
+    ]
     return sorted(found)
 
 

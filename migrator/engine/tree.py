@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from migrator.engine import files
 from migrator.engine.tokens import Hit, Tokens
-from migrator.engine.workers import cores, executor
+from migrator.engine.workers import Beside, cores, executor
 from migrator.errors import MigratorError, TryAgain
 
 FOLDER, FILE, LINK, OTHER = "d", "f", "l", "?"
@@ -50,8 +50,11 @@ def new_digest() -> hashlib.blake2b:
     return hashlib.blake2b(digest_size=20)
 
 
-def walk(root: Path) -> list[Entry]:
-    """Everything below a folder and the folder itself (path ""), parents first, names sorted. Reads no content."""
+def walk(root: Path, start: str = "", stop: str = "") -> list[Entry]:
+    """Everything below a folder and the folder itself (path ""), parents first, names sorted. Reads no content.
+
+    Of this order only what comes from the path `start` on and before the path `stop`, where they are given.
+    """
     entries: list[Entry] = []
     try:
         fd = os.open(root, _OPEN_FOLDER)
@@ -59,8 +62,10 @@ def walk(root: Path) -> list[Entry]:
         raise MigratorError(f"the folder cannot be read: {error.strerror}", where=root) from error
     try:
         top = os.fstat(fd)
-        entries.append(Entry("", FOLDER, stat.S_IMODE(top.st_mode), top.st_uid, top.st_gid, 0, top.st_mtime_ns, 0))
-        _walk(fd, "", entries)
+        if not start:
+            mode = stat.S_IMODE(top.st_mode)
+            entries.append(Entry("", FOLDER, mode, top.st_uid, top.st_gid, 0, top.st_mtime_ns, 0))
+        _walk(fd, "", entries, start.split("/") if start else [], stop.split("/") if stop else [])
     except FileNotFoundError as error:
         raise TryAgain(
             "a file vanished while the tree was being read", where=error.filename, hint="repeat the command"
@@ -72,29 +77,54 @@ def walk(root: Path) -> list[Entry]:
     return entries
 
 
-def _walk(fd: int, prefix: str, entries: list[Entry]) -> None:
+def _walk(fd: int, prefix: str, entries: list[Entry], start: list[str], stop: list[str]) -> None:
     make = tuple.__new__  # a third of the cost of Entry(...), and a walk makes millions
     for name in sorted(os.listdir(fd)):
+        if start and name < start[0]:
+            continue
+        if stop and (name > stop[0] or [name] == stop):
+            break
+        above = len(start) > 1 and name == start[0]  # what lies in it may count, itself does not
         status = os.stat(name, dir_fd=fd, follow_symlinks=False)
         mode = status.st_mode
         kind = _KINDS.get(stat.S_IFMT(mode), OTHER)
-        size = 0 if kind == FOLDER else status.st_size
-        target = os.readlink(name, dir_fd=fd) if kind == LINK else ""
-        times = (status.st_mtime_ns, status.st_ctime_ns)
         path = prefix + name
-        entries.append(
-            make(Entry, (path, kind, mode & 0o7777, status.st_uid, status.st_gid, size, *times, target))
-        )
+        if not above:
+            size = 0 if kind == FOLDER else status.st_size
+            target = os.readlink(name, dir_fd=fd) if kind == LINK else ""
+            numbers = (
+                mode & 0o7777,
+                status.st_uid,
+                status.st_gid,
+                size,
+                status.st_mtime_ns,
+                status.st_ctime_ns,
+            )
+            entries.append(make(Entry, (path, kind, *numbers, target)))
         if kind == FOLDER:
             child = os.open(name, _OPEN_FOLDER, dir_fd=fd)
             try:
-                _walk(child, path + "/", entries)
+                rest = stop[1:] if stop and name == stop[0] else []
+                _walk(child, path + "/", entries, start[1:] if above else [], rest)
             finally:
                 os.close(child)
 
 
-def differences(before: Sequence[Entry], after: Sequence[Entry]) -> list[str]:
-    """Paths that are not the very same in two listings of one tree (any attribute, change times included)."""
+def differences(root: Path, before: Sequence[Entry], jobs: int | None = None) -> list[str]:
+    """Paths of a tree that are not the very same as in its listing from before (any attribute, change times too)."""
+    places = range(len(before) // 2, len(before))
+    middle = next((place for place in places if before[place].path.count("/") == _SPINE_DEPTH), None)
+    if middle is None:
+        return _differing(before, walk(root))
+    border = before[middle].path
+    rest = Beside(lambda: _differing(before[middle:], walk(root, start=border)), len(before), jobs)
+    try:
+        return _differing(before[:middle], walk(root, stop=border)) + rest.result()
+    finally:
+        rest.abandon()
+
+
+def _differing(before: Sequence[Entry], after: Sequence[Entry]) -> list[str]:
     if before == after:
         return []
     old, new = {entry.path: entry for entry in before}, {entry.path: entry for entry in after}
@@ -104,16 +134,20 @@ def differences(before: Sequence[Entry], after: Sequence[Entry]) -> list[str]:
 # -- what to build
 
 
+Content = bytes | Callable[[bytes], bytes | None]
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How the new tree differs from the old one.
 
-    `moves`: path today -> path then (what lies below a folder moves with it); `contents`: path today -> new bytes;
-    `additions`: path then -> bytes, their folders are made. All else is copied as it is.
+    `moves`: path today -> path then (what lies below a folder moves with it); `contents`: path today -> new bytes, or
+    a function from the old bytes to the new ones (None: they stay), called where the file is copied; `additions`:
+    path then -> bytes, their folders are made. All else is copied as it is.
     """
 
     moves: Mapping[str, str] = field(default_factory=dict)
-    contents: Mapping[str, bytes] = field(default_factory=dict)
+    contents: Mapping[str, Content] = field(default_factory=dict)
     additions: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -133,7 +167,7 @@ class _Folder:
     entry: Entry
     target: str
     made: bool
-    members: list[tuple[Entry, str, bytes | None]]  # entry, new name, new content
+    members: list[tuple[Entry, str, Content | None]]  # entry, new name, new content
 
 
 @dataclass(frozen=True)
@@ -185,14 +219,15 @@ def build(
     count = sum(len(folder.members) for folder in folders)
     with executor(count, jobs) as pool:
         for part, found, size in pool.map(
-            _copy_chunk, *zip(*[(str(source), str(target), c, tokens) for c in _chunks(folders, jobs)], strict=True)
+            _copy_chunk,
+            *zip(*[(str(source), str(target), c, tokens) for c in _chunks(folders, jobs)], strict=True),
         ):
             placed += part
             hits += found
             done_files, done_bytes = done_files + len(part), done_bytes + size
             if progress:
                 progress(done_files, done_bytes)
-    add(target, recipe.additions)
+    add(target, recipe.additions, {folder.target: folder.entry for folder in folders if folder.made})
     for folder in reversed(folders):
         if folder.made:
             finish_folder(source, target, folder.entry, folder.target)
@@ -223,7 +258,10 @@ def _chunks(folders: list[_Folder], jobs: int | None) -> list[list[_Folder]]:
             units.append([folder])
         else:
             units[-1].append(folder)
-    costs = [sum(2 + 2 * len(f.members) + sum(m[0].size for m in f.members) // 20_000 for f in unit) for unit in units]
+    costs = [
+        sum(2 + 2 * len(f.members) + sum(m[0].size for m in f.members) // 20_000 for f in unit)
+        for unit in units
+    ]
     share = min(sum(costs) / ((jobs or cores()) * _CHUNKS_PER_WORKER) + 1, _LARGEST_CHUNK)
     chunks: list[list[_Folder]] = [[]]
     cost = 0.0
@@ -276,7 +314,7 @@ def _copy(
     folder: _Folder,
     entry: Entry,
     name: str,
-    content: bytes | None,
+    content: Content | None,
     from_fd: int,
     to_fd: int,
     tokens: Tokens | None,
@@ -296,35 +334,54 @@ def _copy(
         raise TryAgain(f"a file changed during the run: {error.strerror}", where=entry.path) from None
     try:
         write_fd = files.new_file(name, dir_fd=to_fd)
+        rewritten = False
         try:
-            search = tokens.search(path) if tokens and content is None and entry.size > _SEARCHED_AT_ONCE else None
-            digest = new_digest()
-            left = entry.size + 1  # one more than it had, to see its end
-            while left > 0 and (data := os.read(read_fd, min(left, _BLOCK))):
-                digest.update(data)
-                if content is None:
-                    files.write(write_fd, data, path)
-                    if search:
-                        search.feed(data)
-                    else:
-                        texts.append((path, data))
-                left -= len(data)
-                if left == 1 and len(data) < _BLOCK:
-                    break
-            old = new = digest.hexdigest()
-            if search:
-                hits += search.close()
-            if content is not None:
-                files.write(write_fd, content, path)
-                texts.append((path, content))
-                new = hash_bytes(content)
+            if content is None:
+                old = new = _copy_bytes(read_fd, write_fd, path, entry.size, tokens, texts, hits)
+            else:
+                data = os.read(read_fd, entry.size + 1)
+                old = new = hash_bytes(data)
+                changed = content if isinstance(content, bytes) else content(data)
+                rewritten = changed is not None
+                if changed is not None:
+                    data, new = changed, hash_bytes(changed)
+                files.write(write_fd, data, path)
+                texts.append((path, data))
             files.copy_xattrs(read_fd, write_fd)
-            files.finish(write_fd, path, entry.mode, owner, entry.mtime_ns if content is None else None)
+            files.finish(write_fd, path, entry.mode, owner, None if rewritten else entry.mtime_ns)
         finally:
             os.close(write_fd)
     finally:
         os.close(read_fd)
     return Placed(entry.path, path, old, new)
+
+
+def _copy_bytes(
+    read_fd: int,
+    write_fd: int,
+    path: str,
+    size: int,
+    tokens: Tokens | None,
+    texts: list[tuple[str, bytes]],
+    hits: list[Hit],
+) -> str:
+    """Copy a file's bytes and return their digest."""
+    search = tokens.search(path) if tokens and size > _SEARCHED_AT_ONCE else None
+    digest = new_digest()
+    left = size + 1  # one more than it had, to see its end
+    while left > 0 and (data := os.read(read_fd, min(left, _BLOCK))):
+        digest.update(data)
+        files.write(write_fd, data, path)
+        if search:
+            search.feed(data)
+        elif tokens:
+            texts.append((path, data))
+        left -= len(data)
+        if left == 1 and len(data) < _BLOCK:
+            break
+    if search:
+        hits += search.close()
+    return digest.hexdigest()
 
 
 _ME = (os.geteuid(), os.getegid())
@@ -349,22 +406,23 @@ def finish_folder(source: Path, target: Path, entry: Entry, place: str) -> None:
         os.close(fd)
 
 
-def add(target: Path, additions: Mapping[str, bytes]) -> None:
-    """New files; their folders get the mode and owner of the folder they lie in, so that no umask decides."""
+def add(target: Path, additions: Mapping[str, bytes], unfinished: Mapping[str, Entry] | None = None) -> None:
+    """New files; their folders get the mode and owner of the folder they lie in, so that no umask decides.
+
+    `unfinished` are folders of the tree that have their attributes not yet, with what they will have.
+    """
     for path in sorted(additions):
-        folder = target / path
         missing = []
-        while not folder.parent.is_dir():
-            folder = folder.parent
+        folder = path.rpartition("/")[0]
+        while folder and not (target / folder).is_dir():
             missing.append(folder)
-        status = os.stat(folder.parent)
-        owner = None if (status.st_uid, status.st_gid) == _ME else (status.st_uid, status.st_gid)
-        mode = stat.S_IMODE(status.st_mode) if missing else stat.S_IMODE(status.st_mode) & 0o777
+            folder = folder.rpartition("/")[0]
+        mode, owner = _attributes(target, folder, unfinished or {})
         for new in reversed(missing):
-            files.make_dir(new, 0o700)
-            fd = os.open(new, _OPEN_FOLDER)
+            files.make_dir(target / new, 0o700)
+            fd = os.open(target / new, _OPEN_FOLDER)
             try:
-                files.finish(fd, new, mode, owner, None)
+                files.finish(fd, target / new, mode, owner, None)
             finally:
                 os.close(fd)
         fd = files.new_file(target / path)
@@ -375,6 +433,17 @@ def add(target: Path, additions: Mapping[str, bytes]) -> None:
             os.close(fd)
 
 
+def _attributes(target: Path, folder: str, unfinished: Mapping[str, Entry]) -> tuple[int, tuple[int, int] | None]:
+    """Mode of a folder, and its owner where that is not us."""
+    if folder in unfinished:
+        entry = unfinished[folder]
+        mode, owner = entry.mode, (entry.uid, entry.gid)
+    else:
+        status = os.stat(target / folder)
+        mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)
+    return mode & 0o777, None if owner == _ME else owner
+
+
 # -- hashing
 
 
@@ -383,7 +452,11 @@ def hash_files(root: Path, paths: Sequence[str], jobs: int | None = None) -> dic
     share = max(1, len(paths) // ((jobs or cores()) * _CHUNKS_PER_WORKER) + 1)
     parts = [paths[start : start + share] for start in range(0, len(paths), share)]
     with executor(len(paths), jobs) as pool:
-        return {path: digest for part in pool.map(_hash_chunk, [str(root)] * len(parts), parts) for path, digest in part}
+        return {
+            path: digest
+            for part in pool.map(_hash_chunk, [str(root)] * len(parts), parts)
+            for path, digest in part
+        }
 
 
 def _hash_chunk(root: str, paths: Sequence[str]) -> list[tuple[str, str]]:

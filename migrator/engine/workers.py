@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import multiprocessing
 import os
 import pickle
 import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
 _SERIAL_FILES = 3_000  # below this a child costs more than it gives
@@ -25,20 +23,31 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-class _Serial(Executor):
-    """The executor that does the work itself."""
+class Pool(Protocol):
+    """What is needed of an executor."""
 
-    def map(self, fn, *iterables, timeout=None, chunksize=1):  # type: ignore[no-untyped-def]
+    def map(self, fn: Callable[..., T], /, *iterables: Iterable[object]) -> Iterable[T]:
+        """fn of each tuple of arguments, in their order."""
+
+
+class _Here:
+    """The pool that does the work itself."""
+
+    def map(self, fn: Callable[..., T], /, *iterables: Iterable[object]) -> Iterable[T]:
+        """The built-in map."""
         return map(fn, *iterables)
 
 
 @contextmanager
-def executor(count: int, jobs: int | None = None) -> Iterator[Executor]:
-    """An executor for `count` files: processes that die with their parent, or none where few files make it dearer."""
+def executor(count: int, jobs: int | None = None) -> Iterator[Pool]:
+    """A pool for `count` files: processes that die with their parent, or none where few files make it dearer."""
     workers = jobs or (cores() if count >= _SERIAL_FILES else 1)
     if workers == 1:
-        yield _Serial()
+        yield _Here()
         return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(workers, context, _die_with_parent, (os.getpid(),)) as pool:
         try:

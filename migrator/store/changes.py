@@ -11,16 +11,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from migrator.errors import MigratorError
+from migrator.store.documents import Assign, Documents, Drop, Number
+from migrator.store.documents import Follow as FollowNames
 from migrator.store.ids import is_absent
 from migrator.store.inventory import Inventory
-from migrator.store.layout import DRAFT, METADATA, PARENT_STAGE, STAGES
+from migrator.store.layout import DRAFT, METADATA, PARENT_STAGE, STAGES, unsafe_id
 from migrator.store.problems import Problem
 from migrator.store.records import Gen, Key
 from migrator.store.references import (
     OWN_KEY,
     PARENT_KEY,
+    Names,
     follow_copy,
-    follow_document,
     follow_selection,
     stage_of_row,
 )
@@ -29,10 +31,15 @@ from migrator.store.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """The generation gets another id. Every mention follows by itself."""
+    """The generation gets another id, and every mention follows by itself."""
 
     gen: Gen
     to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Tables and lists say what is so, also where no name changes: each row its parent, each listed id bare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ class Add:
     texts: Mapping[str, bytes]
 
 
-Change = Rename | Relink | Edit | Renumber | Add | Problem
+Change = Rename | Follow | Relink | Edit | Renumber | Add | Problem
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,7 @@ class _Sorted:
     numbers: dict[Key, int] = field(default_factory=dict)
     adds: dict[Key, Add] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    follow: bool = False
 
 
 def fold(store: Inventory, changes: Iterable[Change]) -> tuple[Inventory, Effect]:
@@ -110,13 +118,17 @@ def fold(store: Inventory, changes: Iterable[Change]) -> tuple[Inventory, Effect
     todo = _sort(store, changes)
     gens = dict(store.gens)
     for key, add in todo.adds.items():
-        gens[key] = Gen(add.stage, add.gen_id, "", {METADATA: dict(add.metadata)}, {}, dict(add.texts))
+        gens[key] = Gen(
+            add.stage, add.gen_id, "", Documents({METADATA: dict(add.metadata)}), {}, dict(add.texts)
+        )
     for key in {*todo.edits, *todo.numbers, *todo.relinks}:
         gens[key] = _edited(gens[key], todo)
     tables = _relinked_tables(store, gens, todo) if todo.relinks or todo.numbers else store.tables
     after = replace(store, gens=gens, tables=tables)
     if todo.renames:
         after = _renamed(after, todo.renames)
+    if todo.renames or todo.follow:
+        after = _followed(after, todo.renames)
     effect = Effect(
         names=todo.renames,
         relinked=tuple(
@@ -146,8 +158,12 @@ def _sort(store: Inventory, changes: Iterable[Change]) -> _Sorted:
         if isinstance(change, Problem):
             todo.problems.append(change)
             continue
+        if isinstance(change, Follow):
+            todo.follow = True
+            continue
         if isinstance(change, Add):
             key: Key = (change.stage, change.gen_id)
+            _require_safe(change.gen_id)
             if store.exists(key) or key in todo.adds:
                 raise MigratorError(f"a step adds {change.stage} {change.gen_id}, which is there already")
             todo.adds[key] = change
@@ -174,10 +190,14 @@ def _sort(store: Inventory, changes: Iterable[Change]) -> _Sorted:
             if isinstance(change, Relink)
             else change.replicate
         )
+    for new in todo.renames.values():
+        _require_safe(new)
     for key, parent in todo.relinks.items():
         target = (PARENT_STAGE[key[0]], parent)
         if not store.exists(target) and target not in todo.adds:
-            raise MigratorError(f"a step gives {key[0]} {key[1]} the parent {parent}, which is not in the store")
+            raise MigratorError(
+                f"a step gives {key[0]} {key[1]} the parent {parent}, which is not in the store"
+            )
     if any(problem.blocking for problem in (*store.problems, *todo.problems)):
         _keep_off_others(store, todo.renames)
     final = [_now(key, todo.renames) for key in (*store.gens, *store.unread, *todo.adds)]
@@ -185,6 +205,12 @@ def _sort(store: Inventory, changes: Iterable[Change]) -> _Sorted:
         twice = next(key for key in sorted(final) if final.count(key) > 1)
         raise MigratorError(f"a step gives two generations the name {twice[0]} {twice[1]}")
     return todo
+
+
+def _require_safe(gen_id: str) -> None:
+    reason = unsafe_id(gen_id)
+    if reason:
+        raise MigratorError(f"a step gives the name {gen_id!r}, which {reason}")
 
 
 def _keep_off_others(store: Inventory, renames: dict[Key, str]) -> None:
@@ -199,102 +225,94 @@ def _keep_off_others(store: Inventory, renames: dict[Key, str]) -> None:
 # -- documents
 
 
-def _same(a: object, b: object) -> bool:
-    return type(a) is type(b) and a == b
-
-
-def _without(node: Any, keys: tuple[str, ...]) -> Any:
-    """A JSON value without these keys at any depth; the same object where none stands."""
-    if isinstance(node, dict):
-        kept = {
-            key: _without(value, keys) if isinstance(value, dict | list) else value
-            for key, value in node.items()
-            if key not in keys
-        }
-        same = len(kept) == len(node) and all(kept[key] is value for key, value in node.items())
-        return node if same else kept
-    if isinstance(node, list):
-        items = [_without(value, keys) for value in node]
-        return node if all(a is b for a, b in zip(items, node, strict=True)) else items
-    return node
-
-
-def _with(document: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    changed = {key: value for key, value in values.items() if key not in document or not _same(document[key], value)}
-    return {**document, **changed} if changed else document
-
-
 def _edited(gen: Gen, todo: _Sorted) -> Gen:
-    documents = dict(gen.documents)
+    documents = gen.documents
     for edit in todo.edits.get(gen.key, ()):
-        documents[METADATA] = _with(documents[METADATA], edit.set)
+        if edit.set:
+            documents = documents.revise(Assign(edit.set))
         if edit.drop:
-            documents = {name: _without(document, edit.drop) for name, document in documents.items()}
+            documents = documents.revise(Drop(edit.drop))
     number = todo.numbers.get(gen.key)
     if number is not None:
-        for name, document in documents.items():
-            if name == METADATA or "replicate" in document:
-                documents[name] = _with(document, {"replicate": number})
+        documents = documents.revise(Number(number))
     parent = todo.relinks.get(gen.key)
     if parent is not None:
-        names = {PARENT_STAGE[gen.stage]: {gen.parent: parent}} if gen.parent is not None else {}
-        documents = {name: follow_document(document, gen.stage, names) for name, document in documents.items()}
+        if gen.parent is not None:
+            names = {PARENT_STAGE[gen.stage]: {gen.parent: parent}}
+            documents = documents.revise(FollowNames(gen.stage, names))
         if replace(gen, documents=documents).parent != parent:
-            documents[METADATA] = _with(documents[METADATA], {PARENT_KEY: parent})
+            documents = documents.revise(Assign({PARENT_KEY: parent}))
     return replace(gen, documents=documents)
 
 
-def _renamed(store: Inventory, renames: Mapping[Key, str]) -> Inventory:
+def _names(renames: Mapping[Key, str]) -> dict[str, dict[str, str]]:
     names: dict[str, dict[str, str]] = {stage: {} for stage in STAGES}
     for (stage, old), new in renames.items():
         names[stage][old] = new
+    return names
+
+
+def _renamed(store: Inventory, renames: Mapping[Key, str]) -> Inventory:
+    """Generations under their new names, every mention in their files followed."""
+    names = _names(renames)
+    follow = {stage: FollowNames(stage, names) for stage in STAGES}
     gens: dict[Key, Gen] = {}
     for gen in store.gens.values():
-        documents = {name: follow_document(document, gen.stage, names) for name, document in gen.documents.items()}
-        changed = any(documents[name] is not gen.documents[name] for name in documents)
-        new = renames.get(gen.key, gen.gen_id)
-        if changed or new != gen.gen_id:
-            gen = replace(gen, gen_id=new, documents=documents if changed else gen.documents)
-        gens[gen.key] = gen
+        documents = gen.documents.revise(follow[gen.stage])
+        new = Gen(gen.stage, renames.get(gen.key, gen.gen_id), gen.origin, documents, gen.row, gen.texts)
+        gens[new.key] = new
+    return replace(store, gens=gens, blocked=frozenset(_now(key, renames) for key in store.blocked))
+
+
+# -- tables and lists
+
+
+def _followed(store: Inventory, renames: Mapping[Key, str]) -> Inventory:
+    """Tables, lists and copies that mention everyone by the name of now, where `store` has these names already."""
+    names = _names(renames)
+    old_names = {(stage, new): old for (stage, old), new in renames.items()}
+    before = {(stage, old_names.get((stage, name), name)) for stage, name in store.gens}
     everyone: dict[str, dict[str, str]] = {stage: {} for stage in STAGES}
-    for stage, gen_id in store.gens:
-        everyone[stage][gen_id] = names[stage].get(gen_id, gen_id)
-    moved = replace(store, gens=gens, blocked=frozenset(_now(key, renames) for key in store.blocked))
+    for stage, old in before:
+        everyone[stage][old] = names[stage].get(old, old)
     return replace(
-        moved,
-        tables={path: _followed_table(path, table, store, moved, names) for path, table in store.tables.items()},
+        store,
+        tables={path: _followed_table(path, table, store, names, everyone) for path, table in store.tables.items()},
         selections={path: follow_selection(text, everyone) for path, text in store.selections.items()},
         copies=tuple(follow_copy(name, names) for name in store.copies),
     )
 
 
-# -- tables
+def mentions_current(store: Inventory) -> bool:
+    """Whether tables and lists say what is so: each row names its parent, each listed id stands bare."""
+    followed = _followed(store, {})
+    return followed.selections == store.selections and all(
+        followed.tables[path] is table for path, table in store.tables.items()
+    )
 
 
 def _followed_table(
-    path: str, table: Table, before: Inventory, after: Inventory, names: Mapping[str, Mapping[str, str]]
+    path: str, table: Table, after: Inventory, names: Names, everyone: Mapping[str, Mapping[str, str]]
 ) -> Table:
-    """A membership or task table in which every generation bears its new id and names its parent."""
+    """A membership or task table in which every generation bears its new id and names its parent.
+
+    `everyone` maps the old id of each generation of a stage to its new one.
+    """
     own, parent_column = table.column(OWN_KEY), table.column(PARENT_KEY)
     if own is None and parent_column is None:
         return table
-    ids: dict[str, set[str]] = {stage: set() for stage in STAGES}
-    if "stage" not in table.columns:
-        for key in before.gens:
-            ids[key[0]].add(key[1])
     cells: dict[tuple[int, int], str] = {}
     for index, record in _indexed(table):
-        named = stage_of_row(path, record, ids)
-        if named is None:
+        stage = stage_of_row(path, record, everyone)
+        if stage is None:
             continue
-        stage: str = named
         old = record.get(OWN_KEY, "").strip()
-        new = names[stage].get(old, old)
-        if own is not None and new != old:
+        new = everyone[stage].get(old)
+        if own is not None and new is not None and new != old:
             cells[index, own] = new
         if parent_column is not None and stage in PARENT_STAGE:
             stored = record[PARENT_KEY].strip()
-            gen = after.get(stage, new) if (stage, old) in before.gens else None
+            gen = after.get(stage, new) if new is not None else None
             followed = gen.parent if gen else names[PARENT_STAGE[stage]].get(stored, stored)
             if followed is not None and followed != stored:
                 cells[index, parent_column] = followed
@@ -317,7 +335,7 @@ def _relinked_tables(store: Inventory, gens: Mapping[Key, Gen], todo: _Sorted) -
             key = (record["stage"].strip(), record[OWN_KEY].strip())
             for column, value in (("replicate", todo.numbers.get(key)), (PARENT_KEY, todo.relinks.get(key))):
                 place = table.column(column)
-                if value is not None and place is not None and record[column] != str(value):
+                if value is not None and place is not None and record[column].strip() != str(value):
                     cells[index, place] = str(value)
             if key in todo.relinks:
                 parent = (PARENT_STAGE[key[0]], todo.relinks[key])
@@ -367,8 +385,8 @@ def _verbs(before: Inventory, after: Inventory, todo: _Sorted) -> Iterable[tuple
             yield key[0], "rewrite"
 
 
-def rewritten(before: Gen, after: Gen) -> list[str]:
-    """Names of the JSON files that differ between two records of one generation."""
+def rewritten(before: Gen, after: Gen) -> bool:
+    """Whether any value in the JSON files of a generation differs between two records of it."""
     if after.documents is before.documents:
-        return []
-    return [name for name, document in after.documents.items() if document is not before.documents.get(name)]
+        return False
+    return any(document is not before.documents.get(name) for name, document in after.documents.items())

@@ -50,10 +50,10 @@ def loads(data: bytes) -> Document:
         raise InvalidJson(str(error)) from None
     if not isinstance(value, dict):
         raise InvalidJson("is not an object")
-    if "\\u" in text and _has_surrogate(value):
-        raise InvalidJson("contains a lone surrogate")
     if text.count("{") + text.count("[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise InvalidJson("is nested too deeply")
+    if "\\u" in text and _has_surrogate(value):
+        raise InvalidJson("contains a lone surrogate")
     return value
 
 
@@ -88,12 +88,13 @@ def _text(value: object, newline: str) -> str:
         return _quoted(value)
     if type(value) is int:
         return int.__repr__(value)
-    if not value or not isinstance(value, dict | list):
+    if not value or not isinstance(value, dict | list | tuple):
         return json.dumps(value)
     inner = newline + "  "
-    if isinstance(value, list):
+    if not isinstance(value, dict):
         return "[" + inner + f",{inner}".join([_text(child, inner) for child in value]) + newline + "]"
     members = [
-        f"{_quoted(key)}: {_quoted(child) if type(child) is str else _text(child, inner)}" for key, child in value.items()
+        f"{_quoted(key)}: {_quoted(child) if type(child) is str else _text(child, inner)}"
+        for key, child in value.items()
     ]
     return "{" + inner + f",{inner}".join(members) + newline + "}"

@@ -1,9 +1,9 @@
 """Signatures and deterministic ids (contract, section 2). Pure: opens no file.
 
-    signature(draft)      = (combo_id, draft_template_id, generation_model_id, replicate)
-    signature(essay)      = (draft_gen_id, essay_template_id, replicate)
-    signature(evaluation) = (essay_gen_id, eval_template_id, eval_model_id, replicate)
-    gen_id                = prefix + base36(BLAKE2b-80("<stage>|" + "|".join(fields)))
+signature(draft)      = (combo_id, draft_template_id, generation_model_id, replicate)
+signature(essay)      = (draft_gen_id, essay_template_id, replicate)
+signature(evaluation) = (essay_gen_id, eval_template_id, eval_model_id, replicate)
+gen_id                = prefix + base36(BLAKE2b-80("<stage>|" + "|".join(fields)))
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _PAIRS = [a + b for a in _DIGITS for b in _DIGITS]  # two digits at a time: half the divisions
 _ABSENT = ("nan", "unknown")
 _LONGEST_ABSENT = 7
+_LARGEST_BITS = 12_000  # Python writes integers of up to 4,300 digits
 _FORBIDDEN = re.compile("[|\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -100,6 +101,8 @@ def _text_field(field: str, value: object) -> str | Fault:
         return Fault(MISSING_FIELD, field, f"{field} is missing")
     if not isinstance(value, str) and (not isinstance(value, int) or isinstance(value, bool)):
         return Fault(INVALID_FIELD, field, f"{field} is {_shown(value)}: neither text nor an integer")
+    if isinstance(value, int) and value.bit_length() > _LARGEST_BITS:
+        return Fault(INVALID_FIELD, field, f"{field} is an integer too large to be written")
     text = str(value) if field in PARENT_FIELDS else normalise(value)
     if _FORBIDDEN.search(text):
         return Fault(INVALID_FIELD, field, f"{field} {_shown(value)} contains '|' or a control character")
@@ -110,6 +113,8 @@ def replicate_fault(value: object) -> Fault | None:
     """What is wrong with a replicate, or None."""
     if is_absent(value):
         return Fault(MISSING_FIELD, "replicate", "replicate is missing")
+    if type(value) is int and value.bit_length() > _LARGEST_BITS:
+        return Fault(INVALID_FIELD, "replicate", "replicate is an integer too large to be written")
     if type(value) is not int or value < 1:
         return Fault(INVALID_FIELD, "replicate", f"replicate {_shown(value)} is not an integer of 1 or more")
     return None

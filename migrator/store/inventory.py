@@ -9,13 +9,14 @@ import errno
 import os
 import shlex
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from migrator.errors import MigratorError
 from migrator.store import codec
+from migrator.store.documents import Documents
 from migrator.store.ids import DEFAULT_SCHEME, IdScheme, is_absent, normalise
 from migrator.store.layout import (
     COHORTS,
@@ -56,6 +57,13 @@ class Unreadable(Exception):
     """A file that is there and cannot be read as one; the text says why."""
 
 
+class NotRegular(Unreadable):
+    """A folder, a FIFO, a link or a socket in a file's place."""
+
+    def __init__(self) -> None:
+        super().__init__("is not a regular file")
+
+
 def read_bytes(path: str, limit: int, *, follow: bool = False) -> bytes | None:
     """The bytes of a regular file, None where there is none. Raises Unreadable."""
     try:
@@ -64,12 +72,12 @@ def read_bytes(path: str, limit: int, *, follow: bool = False) -> bytes | None:
         return None
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
-            raise Unreadable("is not a regular file") from None
+            raise NotRegular from None
         raise Unreadable(f"cannot be read: {error.strerror}") from None
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise Unreadable("is not a regular file")
+            raise NotRegular
         if status.st_size > limit:
             raise Unreadable(f"has {status.st_size:,} bytes, more than the {limit:,} that are read")
         data = os.read(fd, status.st_size + 1)
@@ -100,17 +108,31 @@ class Inventory:
     tables: Mapping[str, Table] = field(default_factory=dict)  # membership.csv and 2_tasks/*.csv, by path
     selections: Mapping[str, str] = field(default_factory=dict)  # 2_tasks/selected_*.txt, by path
     copies: tuple[str, ...] = ()  # file names in selected_essays
-    generators: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # stage -> template -> generator
+    generators: Mapping[str, Mapping[str, str]] = field(
+        default_factory=dict
+    )  # stage -> template -> generator
     templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # stage -> ids as listed
     models: tuple[str, ...] = ()  # ids of llm_models.csv as listed
-    replication: Mapping[str, int] = field(default_factory=dict)  # stage -> replicates, where that is a number
+    replication: Mapping[str, int] = field(
+        default_factory=dict
+    )  # stage -> replicates, where that is a number
     scheme: IdScheme = DEFAULT_SCHEME
     problems: tuple[Problem, ...] = ()
 
     @classmethod
-    def read(cls, root: Path, scheme: IdScheme = DEFAULT_SCHEME) -> Inventory:
-        """Read a data root. Raises MigratorError where it has no gens/; everything else that is wrong is a Problem."""
-        return _Reader(Path(root)).inventory(scheme)
+    def read(
+        cls, root: Path, scheme: IdScheme = DEFAULT_SCHEME, documents: Sequence[str] = DOCUMENTS
+    ) -> Inventory:
+        """Read a data root, of each generation these JSON files.
+
+        Raises MigratorError where it has no gens/; everything else that is wrong is a Problem.
+        """
+        return _Reader(Path(root), documents).inventory(scheme)
+
+    @classmethod
+    def read_some(cls, root: Path, keys: Iterable[Key], tables: Iterable[str] = ()) -> Inventory:
+        """Read only these generations and membership tables; of parents and members only that their folders exist."""
+        return _Reader(Path(root)).some(list(keys), list(tables))
 
     def generations(self, stage: str | None = None) -> Iterator[Gen]:
         """Generations that nothing blocks, stages in order, sorted by id."""
@@ -162,6 +184,8 @@ class Inventory:
                 path = self.root / gen_path(gen.stage, gen.origin) / name
                 try:
                     data = read_bytes(str(path), MAX_TABLE_BYTES, follow=True)
+                except NotRegular:
+                    data = None  # a folder of that name is no text
                 except Unreadable as error:
                     raise MigratorError(f"{gen.path}/{name} {error}", where=path) from None
             if data is not None:
@@ -182,7 +206,9 @@ class Inventory:
             cells: dict[Key, list[str]] = {}
             for _, _, table in self.cohorts():
                 for _, record in table.records() if column in table.columns else ():
-                    cells.setdefault((record["stage"].strip(), record["gen_id"].strip()), []).append(record[column])
+                    cells.setdefault((record["stage"].strip(), record["gen_id"].strip()), []).append(
+                        record[column]
+                    )
             cache[column] = cells
         return cache[column].get(gen.key, [])
 
@@ -206,15 +232,18 @@ def set_aside(key: Key) -> str:
 
 
 class _Reader:
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, documents: Sequence[str] = DOCUMENTS) -> None:
         self.root = root
+        self.files = documents
         self.problems: list[Problem] = []
         self.unread: set[Key] = set()
 
     def inventory(self, scheme: IdScheme) -> Inventory:
         if not (self.root / GENS).is_dir():
             raise MigratorError(
-                "not a data root: it has no folder gens/", where=self.root, hint="migrator --data-root DIR status"
+                "not a data root: it has no folder gens/",
+                where=self.root,
+                hint="migrator --data-root DIR status",
             )
         tables = dict(self._tables())
         rows = self._rows(tables)
@@ -236,11 +265,44 @@ class _Reader:
         )
         return replace(inventory, problems=(*self.problems, *_unknown_members(inventory)))
 
+    def some(self, keys: Sequence[Key], paths: Sequence[str]) -> Inventory:
+        tables = {path: table for path in paths if (table := self._table(path, ("stage", "gen_id")))}
+        rows = self._rows(tables)
+        gens: dict[Key, Gen] = {}
+        for key in keys:
+            documents = self._documents(key)
+            if documents is None:
+                self.unread.add(key)
+            else:
+                gens[key] = Gen(*key, key[1], Documents(documents), rows.get(key, {}))
+                self._identity(gens[key])
+        mentioned = {gen.parent_key for gen in gens.values() if gen.parent_key}
+        for table in tables.values():
+            mentioned |= {
+                (record["stage"].strip(), record["gen_id"].strip()) for _, record in table.records()
+            }
+        self.unread |= {key for key in mentioned - gens.keys() if self._is_folder(key)}
+        inventory = Inventory(
+            root=self.root,
+            gens=gens,
+            unread=frozenset(self.unread),
+            blocked=frozenset((p.stage, p.gen_id) for p in self.problems if p.blocking and p.gen_id),
+            tables=tables,
+        )
+        return replace(inventory, problems=(*self.problems, *_unknown_members(inventory)))
+
+    def _is_folder(self, key: Key) -> bool:
+        """Whether a pair is the key of a generation's folder; it may come from a table and be any text."""
+        stage, gen_id = key
+        return (
+            stage in STAGES and unsafe_id(gen_id) is None and (self.root / gen_path(stage, gen_id)).is_dir()
+        )
+
     def _problem(self, kind: str, path: str, message: str, key: Key = ("", "")) -> None:
         self.problems.append(Problem(kind, *key, path=path, message=message))
 
     def _names(self, folder: str, *, folders: bool = False) -> list[str]:
-        """Sorted names in a folder; a folder that is a symbolic link is a problem, since a run cannot follow it."""
+        """Sorted names in a folder, without dot names; a folder that is a symbolic link is a problem, since a run cannot follow it."""
         if (self.root / folder).is_symlink():
             self._problem(UNSAFE_PATH, folder, _LINKED)
             return []
@@ -251,7 +313,9 @@ class _Reader:
             return []
         names = []
         for entry in found:
-            if folders and entry.is_symlink() and not entry.name.startswith("."):
+            if entry.name.startswith("."):
+                continue
+            if folders and entry.is_symlink():
                 stage = folder.removeprefix(GENS + "/")
                 key = (stage, entry.name) if stage in STAGES else ("", "")
                 self._problem(UNSAFE_PATH, f"{folder}/{entry.name}", _LINKED, key)
@@ -267,8 +331,6 @@ class _Reader:
                 self._problem(UNSAFE_PATH, GENS, _LINKED)
             return
         for gen_id in self._names(f"{GENS}/{stage}", folders=True):
-            if gen_id.startswith("."):
-                continue
             key = (stage, gen_id)
             reason = unsafe_id(gen_id)
             if reason:
@@ -279,20 +341,22 @@ class _Reader:
             if documents is None:
                 self.unread.add(key)
                 continue
-            gen = Gen(stage, gen_id, gen_id, documents, rows.get(key, {}))
+            gen = Gen(stage, gen_id, gen_id, Documents(documents), rows.get(key, {}))
             self._identity(gen)
             yield key, gen
 
     def _documents(self, key: Key) -> dict[str, dict[str, Any]] | None:
         folder, documents, sound = gen_path(*key), {}, True
-        for name in DOCUMENTS:
+        for name in self.files:
             path = f"{folder}/{name}"
             try:
                 data = read_bytes(f"{self.root}/{path}", codec.MAX_BYTES)
                 if data is not None:
                     documents[name] = codec.loads(data)
                 elif name == METADATA:
-                    self._problem(MISSING_METADATA, path, f"the generation has no {name}; {set_aside(key)}", key)
+                    self._problem(
+                        MISSING_METADATA, path, f"the generation has no {name}; {set_aside(key)}", key
+                    )
                     sound = False
             except (Unreadable, codec.InvalidJson) as error:
                 self._problem(INVALID_JSON, path, f"{error}; {set_aside(key)}", key)
@@ -303,7 +367,9 @@ class _Reader:
         path = f"{gen.path}/{METADATA}"
         gen_id, stage = gen.metadata.get("gen_id"), gen.metadata.get("stage")
         if not is_absent(gen_id) and gen_id != gen.gen_id:
-            self._problem(GEN_ID_MISMATCH, path, f"gen_id is {gen_id!r}, the folder is {gen.gen_id!r}", gen.key)
+            self._problem(
+                GEN_ID_MISMATCH, path, f"gen_id is {gen_id!r}, the folder is {gen.gen_id!r}", gen.key
+            )
             reason = unsafe_id(gen_id) if isinstance(gen_id, str) else None
             if reason:
                 self._problem(UNSAFE_PATH, path, f"gen_id {gen_id!r} {reason}", gen.key)
@@ -390,7 +456,8 @@ class _Reader:
             listed[stage] = tuple(record["template_id"].strip() for record in records)
             if "generator" in table.columns:
                 generators[stage] = {
-                    normalise(record["template_id"]): normalise(record["generator"]) or "llm" for record in records
+                    normalise(record["template_id"]): normalise(record["generator"]) or "llm"
+                    for record in records
                 }
         return generators, listed
 

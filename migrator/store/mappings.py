@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from migrator.store.layout import STAGES, run_mappings
 from migrator.store.problems import COLUMNS as ISSUE_COLUMNS
 from migrator.store.problems import Problem
 from migrator.store.records import Key
+from migrator.store.table import cell_with
 
 MAPPING, SYNTHETIC, ISSUES = "mapping.csv", "synthetic_drafts.csv", "issues.csv"
 MAPPING_COLUMNS = ("stage", "old_gen_id", "new_gen_id")
@@ -34,11 +34,8 @@ def sorted_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue().encode(errors="backslashreplace")
+    lines = [",".join([cell_with("", "" if value is None else str(value)) for value in row]) for row in (columns, *rows)]
+    return ("\n".join(lines) + "\n").encode(errors="backslashreplace")
 
 
 def _harmless(value: object) -> object:

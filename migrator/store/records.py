@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from migrator.store.documents import Documents
 from migrator.store.ids import PARENT_FIELDS, Fault, Signature, compute_signature, is_absent, text_fault
 from migrator.store.layout import (
     DOCUMENTS,
@@ -27,7 +28,12 @@ Key = tuple[str, str]  # (stage, gen_id)
 NOTHING: Mapping[str, Any] = {}
 
 PARENT_KEYS = {ESSAY: ("parent_gen_id", "draft_gen_id"), EVALUATION: ("parent_gen_id", "essay_gen_id")}
-CANONICAL_KEYS = ("template_id", "combo_id", "parent_gen_id", "llm_model_id")  # in the order in which they are added
+CANONICAL_KEYS = (
+    "template_id",
+    "combo_id",
+    "parent_gen_id",
+    "llm_model_id",
+)  # in the order in which they are added
 SIGNATURE_SOURCES = {
     # signature field -> (canonical key of metadata.json, property of Gen)
     DRAFT: {
@@ -35,7 +41,10 @@ SIGNATURE_SOURCES = {
         "draft_template_id": ("template_id", "template"),
         "generation_model_id": ("llm_model_id", "model"),
     },
-    ESSAY: {"draft_gen_id": ("parent_gen_id", "parent_value"), "essay_template_id": ("template_id", "template")},
+    ESSAY: {
+        "draft_gen_id": ("parent_gen_id", "parent_value"),
+        "essay_template_id": ("template_id", "template"),
+    },
     EVALUATION: {
         "essay_gen_id": ("parent_gen_id", "parent_value"),
         "eval_template_id": ("template_id", "template"),
@@ -63,9 +72,13 @@ class Gen:
     stage: str
     gen_id: str
     origin: str
-    documents: Mapping[str, dict[str, Any]]
+    documents: Documents
     row: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, bytes] = field(default_factory=dict)  # payload of a generation that the run makes
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.documents, Documents):
+            object.__setattr__(self, "documents", Documents(self.documents))  # type: ignore[unreachable] # tests, notebooks
 
     @cached_property
     def key(self) -> Key:
@@ -124,7 +137,9 @@ class Gen:
     def parent_key(self) -> Key | None:
         """(stage, gen_id) of the parent, or None."""
         parent = self.parent
-        return None if parent is None or self.stage not in PARENT_STAGE else (PARENT_STAGE[self.stage], parent)
+        return (
+            None if parent is None or self.stage not in PARENT_STAGE else (PARENT_STAGE[self.stage], parent)
+        )
 
     @property
     def replicate(self) -> Any:
@@ -146,6 +161,10 @@ class Gen:
         for name in (METADATA, RAW_METADATA, PARSED_METADATA):
             yield self.documents.get(name, NOTHING).get("replicate")
         yield self.row.get("replicate")
+
+    def values_under(self, key: str) -> list[Any]:
+        """Every value that stands under a key, at any depth of the three JSON files."""
+        return self.documents.under(key)
 
     def signature_fields(self) -> dict[str, Any]:
         """Field -> value as read, without the replicate."""
@@ -171,7 +190,9 @@ class Gen:
 
     def signature(self, **overrides: object) -> Signature:
         """The signature from what was read; `overrides` replace fields. Raises SignatureError."""
-        return compute_signature(self.stage, **{**self.signature_fields(), "replicate": self.replicate, **overrides})
+        return compute_signature(
+            self.stage, **{**self.signature_fields(), "replicate": self.replicate, **overrides}
+        )
 
 
 def documents_of(gen: Gen) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -179,18 +200,3 @@ def documents_of(gen: Gen) -> Iterator[tuple[str, dict[str, Any]]]:
     for name in DOCUMENTS:
         if name in gen.documents:
             yield name, gen.documents[name]
-
-
-def values_of(node: object, key: str) -> list[Any]:
-    """Every value that stands under a key, at any depth."""
-    found: list[Any] = []
-    stack = [node]
-    while stack:
-        here = stack.pop()
-        if isinstance(here, dict):
-            if key in here:
-                found.append(here[key])
-            stack += [value for value in here.values() if type(value) is dict or type(value) is list]
-        elif isinstance(here, list):
-            stack += [value for value in here if type(value) is dict or type(value) is list]
-    return found

@@ -18,8 +18,8 @@ Names = Mapping[str, Mapping[str, str]]
 STAGE_KEYS = {"draft_gen_id": DRAFT, "essay_gen_id": ESSAY, "evaluation_gen_id": EVALUATION}
 OWN_KEY, PARENT_KEY = "gen_id", "parent_gen_id"
 TASK_KEYS = frozenset({"task_id", "evaluation_task_id"})  # <essay id>__<what was asked of it>
-_ID_KEYS = frozenset({*STAGE_KEYS, *TASK_KEYS, OWN_KEY, PARENT_KEY})
-_PATH = re.compile(rf"(?:(?<=/)|\A)gens/({'|'.join(STAGES)})/([^/]+)(?=/|\Z)")
+ID_KEYS = frozenset({*STAGE_KEYS, *TASK_KEYS, OWN_KEY, PARENT_KEY})
+_PATH = re.compile(rf"(?:(?<=/)|\A)gens/({'|'.join(STAGES)})/")  # an id follows, up to a slash or the end
 _NOBODY: Mapping[str, str] = {}
 
 
@@ -42,7 +42,7 @@ def follow_document(node: Any, stage: str, names: Names) -> Any:
 def _follow_object(node: dict[str, Any], stage: str, names: Names) -> dict[str, Any]:
     changed = {}
     for key, value in node.items():
-        if key in _ID_KEYS:
+        if key in ID_KEYS:
             followed = _follow_key(key, value, node, stage, names)
             if followed is value:
                 followed = follow_document(value, stage, names)
@@ -63,7 +63,7 @@ def _follow_key(key: str, value: Any, node: dict[str, Any], stage: str, names: N
     if key in STAGE_KEYS:
         named: str | None = STAGE_KEYS[key]
     elif key in TASK_KEYS:
-        return _follow_task(value, names) if isinstance(value, str) else value
+        return _follow_paths(_follow_task(value, names), names) if isinstance(value, str) else value
     else:
         sibling = node.get("stage")
         named = sibling if isinstance(sibling, str) and sibling in STAGES else stage
@@ -83,12 +83,19 @@ def _follow_task(value: str, names: Names) -> str:
 
 
 def _follow_paths(text: str, names: Names) -> str:
-    def new_path(match: re.Match[str]) -> str:
-        stage, old = match.groups()
-        return f"gens/{stage}/{names.get(stage, _NOBODY).get(old, old)}"
-
-    followed = _PATH.sub(new_path, text)
-    return text if followed == text else followed
+    """A text with the ids in its paths followed; what stands in the place of an id may itself begin a path."""
+    parts, done, position = [], 0, 0
+    while match := _PATH.search(text, position):
+        position = match.end()
+        end = text.find("/", position)
+        old = text[position : end if end >= 0 else len(text)]
+        new = names.get(match.group(1), _NOBODY).get(old, old)
+        if new != old:
+            parts += [text[done:position], new]
+            done = position = position + len(old)
+        else:
+            position -= 1  # the slash before the id, where a path may begin
+    return "".join(parts) + text[done:] if parts else text
 
 
 def is_selection(path: str) -> bool:

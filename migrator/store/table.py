@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 _BOM = "\ufeff"
-_QUOTED = re.compile(r'"[^"]*(?:""[^"]*)*"[^,\r\n]*')
+_QUOTED = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"([^,\r\n]*)')  # possessive: an open quote must not match
 _PLAIN = re.compile(r"[^,\r\n]*")
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
@@ -22,7 +22,7 @@ class InvalidTable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One record: its raw cells, its line end, and the number of its first line. A blank line has no cells."""
+    """One record: its raw cells, its line end, and the number of its first line. A blank line is all `end`."""
 
     cells: tuple[str, ...]
     end: str
@@ -33,10 +33,9 @@ def cell_value(raw: str) -> str:
     """What a raw cell says, as the csv module would read it."""
     if not raw.startswith('"'):
         return raw
-    close = _QUOTED.match(raw)
-    assert close is not None  # parse() admits no open quote
-    body, quote, tail = raw[1:].rpartition('"')
-    return body.replace('""', '"') + tail if quote else raw
+    closed = _QUOTED.match(raw)
+    assert closed is not None  # parse() admits no open quote
+    return closed[1].replace('""', '"') + closed[2]
 
 
 def cell_with(raw: str, value: str) -> str:
@@ -56,10 +55,11 @@ def decode(data: bytes) -> str:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line = len(_LINE_END.findall(data[: error.start].decode("latin-1"))) + 1
         raise InvalidTable(f"line {line} is not UTF-8") from None
     if "\0" in text:
-        raise InvalidTable(f"line {text.count(chr(10), 0, text.index(chr(0))) + 1} contains a NUL")
+        line = len(_LINE_END.findall(text[: text.index("\0")])) + 1
+        raise InvalidTable(f"line {line} contains a NUL")
     return text
 
 
@@ -77,7 +77,10 @@ def lines(text: str) -> list[tuple[str, str]]:
 def _records(text: str) -> Iterator[Row]:
     if '"' not in text:
         for number, (content, line_end) in enumerate(lines(text), 1):
-            yield Row(tuple(content.split(",")) if content.strip() else (), line_end, number)
+            if content.strip():
+                yield Row(tuple(content.split(",")), line_end, number)
+            else:
+                yield Row((), content + line_end, number)
         return
     position, line = 0, 1
     while position < len(text):
@@ -94,9 +97,9 @@ def _records(text: str) -> Iterator[Row]:
                 break
             position += 1
         end = _LINE_END.match(text, position)
-        blank = not text[start:position].strip()
+        content, line_end = text[start:position], end.group() if end else ""
         position = end.end() if end else position
-        yield Row(() if blank else tuple(cells), end.group() if end else "", first)
+        yield Row(tuple(cells), line_end, first) if content.strip() else Row((), content + line_end, first)
         line += 1
 
 
@@ -120,7 +123,9 @@ class Table:
         for row in _records(text[len(bom) :]):
             if columns:
                 if row.cells and len(row.cells) != len(columns):
-                    raise InvalidTable(f"line {row.line} has {len(row.cells)} cells, the header has {len(columns)}")
+                    raise InvalidTable(
+                        f"line {row.line} has {len(row.cells)} cells, the header has {len(columns)}"
+                    )
                 rows.append(row)
                 continue
             head.append(row)

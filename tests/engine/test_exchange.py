@@ -164,7 +164,7 @@ def test_a_switch_that_cannot_be_made_durable_is_told_and_stays(
 
 
 def test_a_place_that_can_be_switched_is_left_as_it_is(tmp_path: Path) -> None:
-    """The proof leaves nothing behind, for a folder and for a link; left-overs of a killed one stop nothing."""
+    """The proof leaves nothing behind, for a folder and for a link; a killed one stops nothing."""
     make(
         tmp_path,
         {"one/x": b"", "data": To("one"), "backups": None, ".one.migrator": None, ".data.migrator": None},

@@ -77,7 +77,7 @@ def test_a_reader_never_finds_half_a_file(tmp_path: Path) -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    for number in range(100):
+    for number in range(40):
         files.replace_file(path, contents[number % 2])
     stop.set()
     reader.join()

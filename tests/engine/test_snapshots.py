@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrator.engine import snapshots, tree
 from migrator.engine.snapshots import Manifest, Run
 from migrator.engine.tree import Entry
 from migrator.errors import CareNeeded, UsageError
-from tests.engine.trees import To, known, make
+from tests.engine.trees import To, known, make, root_only
 
 STORE = {
     "a/one": b"1111",
@@ -68,6 +68,7 @@ ODD = [
 ]
 
 
+@settings(max_examples=50)
 @given(ENTRIES)
 def test_what_is_rendered_is_read(tmp_path_factory: pytest.TempPathFactory, entries: list[Entry]) -> None:
     """Every name that a file system takes, in paths and in links; every number."""
@@ -111,8 +112,8 @@ def test_every_torn_or_altered_manifest_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m"
     data = manifest_of(make(tmp_path / "t", STORE)).render()
     lines = data.splitlines(keepends=True)
-    altered = [data[:cut] for cut in range(len(data) - 1)]
-    altered += [data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] for at in range(0, len(data) - 1, 3)]
+    altered = [data[:cut] for cut in range(0, len(data) - 1, 5)]
+    altered += [data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] for at in range(0, len(data) - 1, 7)]
     altered += [b"".join(lines[1:]), b"".join([lines[1], lines[0], *lines[2:]]), lines[0] + data, data + data]
     altered += [b"{}\n", b"null\n", b'{"entries": 0, "blake2b": ""}\n', data + b"x"]
     for wrong in altered:
@@ -228,6 +229,16 @@ def test_damages_are_found(
     time.sleep(0.01)  # the kernel's clock for change times ticks every few ms
     damage(root)
     assert set(snapshots.damages(root, manifest, full=full)) == expected
+
+
+@root_only
+@pytest.mark.parametrize(("uid", "gid"), [(1234, -1), (-1, 4321)])
+def test_another_owner_is_damage(tmp_path: Path, uid: int, gid: int) -> None:
+    """A file that the pipeline cannot read any more is not what it was."""
+    root = make(tmp_path / "t", STORE)
+    manifest = manifest_of(root)
+    os.chown(root / "a/one", uid, gid)
+    assert snapshots.damages(root, manifest, full=False) == ["a/one has another mode or owner"]
 
 
 @pytest.mark.parametrize("full", [False, True])

@@ -132,15 +132,15 @@ def test_hits_are_those_of_a_plain_split(pieces: list[bytes], names: list[str]) 
     assert Tokens(names).look([("f", data)]) == expected
 
 
-@pytest.mark.parametrize("before", [0, 1, 5, 7, 4096])
+@pytest.mark.parametrize("before", [0, 5, 4096])
 def test_a_token_across_two_large_pieces(before: int) -> None:
     """Pieces as the copier reads them: a token that lies across their border is one token, on its line."""
-    data = b"\n" * ((1 << 20) - before) + b"d_old-1\n" * 500
+    data = b"\n" * ((1 << 20) - before) + b"d_old-1\n" * 50
     search = Tokens([OLD]).search("f")
     for start in range(0, len(data), 1 << 20):
         search.feed(data[start : start + (1 << 20)])
     assert search.close() == Tokens([OLD]).look([("f", data)])
-    assert len(search.hits) == 500
+    assert len(search.hits) == 50
 
 
 @known("feed() cuts a run of more than 4096 letters, and its rest is looked at as a token")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from itertools import count, islice
+from itertools import count, product
 from typing import Any
 
 import pytest
@@ -323,17 +323,24 @@ def test_a_collision_without_bearer_goes_by_canonical_text(reverse: bool) -> Non
     assert collision.ids == {canonical("draft", signature): gen_id for signature, gen_id in assigned.items()}
 
 
-def test_canonical_order_is_that_of_the_whole_text() -> None:
-    """`a-b` sorts before `a|…`: the fields one by one would order them differently."""
-    pool = (("c" + tail, "t", "m", number) for number in count(1) for tail in ("", "!"))
-    groups: dict[str, list[Signature]] = {}
-    for signature in islice(pool, 5000):
-        groups.setdefault(compute_gen_id("draft", signature, SMALL), []).append(signature)
-    members = next(m for m in groups.values() if {s[0] for s in m} == {"c", "c!"})
-    first = min(members, key=lambda signature: canonical("draft", signature))
-    assert first != min(members)
-    bare = compute_gen_id("draft", first, SMALL)
-    assert IdRegistry("draft", SMALL).assign(dict.fromkeys(members))[first] == bare
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("c!", "t", "m"), ("c", "t", "m")),  # ! sorts before |
+        (("c(", "t", "m"), ("c", "t", "m")),  # and so does (, which sorts behind a quote
+        (("c", "a", "m"), ("c", "b", "m")),
+    ],
+)
+def test_canonical_order_is_that_of_the_whole_text(one: Signature, other: Signature) -> None:
+    """Not that of the fields one by one, nor of numbers: replicate 10 sorts before 2."""
+    wanted: dict[str, list[Signature]] = {}
+    for number, task in product(range(1, 400), (other, one)):
+        wanted.setdefault(compute_gen_id("draft", (*task, number), SMALL), []).append((*task, number))
+    for bare, members in wanted.items():
+        in_order = sorted(members, key=lambda signature: canonical("draft", signature))
+        expected = {signature: f"{bare}-{n}" if n else bare for n, signature in enumerate(in_order)}
+        assert IdRegistry("draft", SMALL).assign(dict.fromkeys(members)) == expected
+    assert any(len({signature[:3] for signature in members}) == 2 for members in wanted.values())
 
 
 def test_whoever_bears_the_bare_id_keeps_it() -> None:

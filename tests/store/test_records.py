@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from migrator.store.inventory import Inventory
-from migrator.store.records import Gen, documents_of, first_present, values_of
+from migrator.store.documents import values_of
+from migrator.store.records import Gen, documents_of, first_present
 from tests.conftest import Write
 
 METADATA, RAW, PARSED = "metadata.json", "raw_metadata.json", "parsed_metadata.json"
