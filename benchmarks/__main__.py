@@ -17,11 +17,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from benchmarks.stores import make_store
 
 ROOT = Path(__file__).resolve().parent.parent
+NAIVE = ROOT / "benchmarks" / "naive.py"
 
 
 def timed(action: Callable[[], object]) -> float:
@@ -29,6 +31,11 @@ def timed(action: Callable[[], object]) -> float:
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
+
+
+def run(command: list[str]) -> None:
+    """Run a program quietly; its failure ends the benchmark."""
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def fresh(work: Path, store: Path, name: str) -> Path:
@@ -81,9 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--generations", type=int, default=5000)
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument(
-        "--naive", action="store_true", help="also time the migration that anyone would write"
-    )
+    parser.add_argument("--naive", action="store_true", help="also time the migration that anyone would write")
     parser.add_argument("--smoke", action="store_true", help="small and once: only the results count")
     shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     parser.add_argument("--folder", default=shm, help="where to work (default: tmpfs at /dev/shm)")
@@ -95,25 +100,21 @@ def main() -> None:
         store = work / "store"
         make_store(store, options.generations)
         size = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
-        print(
-            f"{options.generations:,} generations, {size / 1e6:,.0f} MB, {os.cpu_count()} cores, in {folder}"
-        )
+        print(f"{options.generations:,} generations, {size / 1e6:,.0f} MB, {os.cpu_count()} cores, in {folder}")
         print(f"{'':34} {'ours':>9} {'rival':>9}   {'ratio':>7}")
         copies: list[float] = []
         times: dict[str, list[float]] = {"plan": [], "upgrade": [], "rollback": [], "naive": []}
         for _ in range(options.pairs):
             shutil.rmtree(work / "copy", ignore_errors=True)
-            copy = ["cp", "-a", str(store), str(work / "copy")]
-            copies.append(timed(lambda: subprocess.run(copy, check=True)))
+            copies.append(timed(partial(run, ["cp", "-a", str(store), str(work / "copy")])))
             base = fresh(work, store, "ours")
-            times["plan"].append(timed(lambda: migrator(base, "plan")))
-            times["upgrade"].append(timed(lambda: migrator(base, "upgrade", "--yes")))
+            times["plan"].append(timed(partial(migrator, base, "plan")))
+            times["upgrade"].append(timed(partial(migrator, base, "upgrade", "--yes")))
             proven(base, options.generations)
-            times["rollback"].append(timed(lambda: migrator(base, "rollback", "--yes")))
+            times["rollback"].append(timed(partial(migrator, base, "rollback", "--yes")))
             if options.naive:
-                rival = fresh(work, store, "naive")
-                command = [sys.executable, str(ROOT / "benchmarks" / "naive.py"), str(rival / "data")]
-                times["naive"].append(timed(lambda: subprocess.run(command, check=True, capture_output=True)))
+                rival = fresh(work, store, "naive") / "data"
+                times["naive"].append(timed(partial(run, [sys.executable, str(NAIVE), str(rival)])))
         for name in ("plan", "upgrade", "rollback"):
             print(compare(f"{name} against cp -a", times[name], copies))
         if options.naive:

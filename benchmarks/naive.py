@@ -112,9 +112,7 @@ def normalize_replicates(root: Path) -> None:
     assigned: dict[str, dict[str, int]] = {stage: {} for stage in STAGES}
     for stage in STAGES:
         groups: dict[tuple[str, ...], list[tuple[float, str]]] = defaultdict(list)
-        contents = {
-            folder: {name: load(folder / name) for name in JSON_FILES} for folder in generations(root, stage)
-        }
+        contents = {folder: {name: load(folder / name) for name in JSON_FILES} for folder in generations(root, stage)}
         for folder, files in contents.items():
             wishes = (usable(value.get("replicate")) for value in files.values())
             wish = next((index for index in wishes if index), math.inf)
@@ -253,9 +251,7 @@ def migrate(root: Path) -> None:
 
 def main() -> None:
     """Migrate the store that the command line names."""
-    parser = argparse.ArgumentParser(
-        description="Migrate a store naively, in place, after a backup to ROOT.backup."
-    )
+    parser = argparse.ArgumentParser(description="Migrate a store naively, in place, after a backup to ROOT.backup.")
     parser.add_argument("root", type=Path)
     migrate(parser.parse_args().root)
 

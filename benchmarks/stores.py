@@ -31,9 +31,7 @@ ESSAY_TEMPLATES = ("parsed-from-links-v1", "synthesis-theme-narrative-v18")
 EVALUATION_TEMPLATES = ("novelty-v2", "style-coherence-v3", "gemini-prior-art-eval-v2")
 MODELS = ("sonnet-4", "gemini_25_pro", "deepseek_r1_p")
 
-_WORDS = (
-    b"memory drift insight search draft market filter loop seed critic graph token moat signal thread idle "
-)
+_WORDS = b"memory drift insight search draft market filter loop seed critic graph token moat signal thread idle "
 _WIDE = "stage,gen_id,cohort_id,parent_gen_id,combo_id,template_id,llm_model_id,replicate"
 
 
@@ -124,9 +122,7 @@ def _evaluations(count: int, essays: list[Gen], rng: random.Random) -> Iterator[
 
 def _below(parent: Gen, number: int, stage: str, template: str, replicate: int, rng: random.Random) -> Gen:
     model = parent.model if stage == "essay" else MODELS[0]
-    return Gen(
-        number, stage, _new_id(rng), parent.combo, parent.gen_id, template, model, replicate, parent.cohort
-    )
+    return Gen(number, stage, _new_id(rng), parent.combo, parent.gen_id, template, model, replicate, parent.cohort)
 
 
 def _new_id(rng: random.Random) -> str:

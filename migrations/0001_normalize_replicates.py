@@ -37,9 +37,8 @@ def wish(gen: Gen) -> int | None:
     """The first usable value: an int of 1 or more, a string of ASCII digits, or an integral float."""
     for value in gen.replicate_wishes():
         number = value
-        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 4000:
-            number = int(value)
-        elif isinstance(value, float) and value.is_integer():
+        digits = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 4000
+        if digits or (isinstance(value, float) and value.is_integer()):
             number = int(value)
         if type(number) is int and number >= 1:
             return number

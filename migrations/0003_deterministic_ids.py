@@ -8,7 +8,6 @@ Refuses  a generation without a parent or with an incomplete signature; a collis
 from collections.abc import Iterator
 
 from migrator import (
-    PARENT_STAGE,
     STAGES,
     Change,
     Edit,

@@ -33,7 +33,16 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "migrator.errors": ("MigratorError",),
-    "migrator.store.changes": ("Add", "Change", "Edit", "Follow", "Relink", "Rename", "Renumber", "mentions_current"),
+    "migrator.store.changes": (
+        "Add",
+        "Change",
+        "Edit",
+        "Follow",
+        "Relink",
+        "Rename",
+        "Renumber",
+        "mentions_current",
+    ),
     "migrator.store.checks": ("faults", "judge", "missing_parent"),
     "migrator.store.ids": (
         "IdRegistry",

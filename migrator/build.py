@@ -67,9 +67,7 @@ def leftovers(hits: Iterable[Hit]) -> list[Problem]:
             continue
         for hit in found[:LEFTOVERS_PER_FILE]:
             problems.append(
-                Problem(
-                    LEFTOVER_REFERENCE, path=path, message=f"line {hit.line} mentions the old id {hit.token}"
-                )
+                Problem(LEFTOVER_REFERENCE, path=path, message=f"line {hit.line} mentions the old id {hit.token}")
             )
     return problems
 

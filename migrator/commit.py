@@ -66,7 +66,7 @@ def _late_writer(place: Place, displaced: Path, finished: Sequence[Entry], late:
     also = tree.differences(place.real, finished)
     if also:
         raise CareNeeded(
-            f"both trees were written to during the exchange: {_list(late)} in the old one, {_list(also)} in the new one",
+            f"both trees were written to during the exchange: old {_list(late)}; new {_list(also)}",
             where=f"old: {displaced}, new: {place.real}",
             hint=f"stop all writers; compare {displaced} with {place.real}",
         )

@@ -104,11 +104,10 @@ def make(
     for step in steps:
         after, effect = _run_step(step, after)
         done.append((step, effect))
-    problems = list(after.problems)
+    problems = [_accepted(problem, accept) for problem in after.problems]
     if not any(problem.blocking for problem in problems):
         for step in steps:
             problems += step.check(before, after) if step.check else ()
-    problems = [_accepted(problem, accept) for problem in problems]
     recipe = _recipe(before, after)
     problems += _clashes(entries, recipe)
     mapping = sorted_rows((gen.stage, gen.origin, gen.gen_id) for gen in after.gens.values() if gen.origin)
@@ -133,7 +132,7 @@ def _run_step(step: Step, store: Inventory) -> tuple[Inventory, Effect]:
         return fold(store, step.changes(store))
     except MigratorError as error:
         raise MigratorError(f"step {step}: {error.message}", where=error.where, hint=error.hint) from error
-    except Exception as error:  # noqa: BLE001 - the author's code may raise anything; nothing is written yet
+    except (Exception, SystemExit) as error:
         raise MigratorError(f"step {step} failed: {error!r}", where=step.path) from error
 
 
@@ -141,18 +140,12 @@ def _accepted(problem: Problem, accept: Collection[str]) -> Problem:
     if problem.kind != ID_COLLISION:
         return problem
     names = {problem.gen_id, problem.gen_id.rpartition("-")[0]}
-    return (
-        problem.accept()
-        if names & {*accept, *(name.rpartition("-")[0] for name in accept)} - {""}
-        else problem
-    )
+    return problem.accept() if names & {*accept, *(name.rpartition("-")[0] for name in accept)} - {""} else problem
 
 
 def _strange_entries(entries: Sequence[Entry]) -> list[Problem]:
     text = "is neither a file, a folder nor a symbolic link: it cannot be copied"
-    return [
-        Problem(UNSAFE_PATH, path=entry.path, message=text) for entry in entries if entry.kind == tree.OTHER
-    ]
+    return [Problem(UNSAFE_PATH, path=entry.path, message=text) for entry in entries if entry.kind == tree.OTHER]
 
 
 def _stale(entries: Sequence[Entry]) -> list[Problem]:
@@ -221,10 +214,7 @@ def per_stage(before: Inventory, after: Inventory) -> dict[str, dict[str, int]]:
 
 def _counts(before: Inventory, after: Inventory) -> dict[str, int]:
     stages = per_stage(before, after).values()
-    verbs = {
-        verb: sum(stage[verb] for stage in stages)
-        for verb in ("created", "renamed", "rewritten", "unchanged")
-    }
+    verbs = {verb: sum(stage[verb] for stage in stages) for verb in ("created", "renamed", "rewritten", "unchanged")}
     return {"generations": len(after.gens), **verbs}
 
 

@@ -1,6 +1,6 @@
-"""After a crash the tree is whole; here what is owed is finished or undone. Also the ends of runs, which are the same acts.
+"""After a crash the tree is whole; here what is owed is finished or undone. So are the ends of runs: the same acts.
 
-One fact decides: whether the live tree's ledger names the run. The exchange is one system call, so it either does or not.
+One fact decides: whether the live tree's ledger names the run. The exchange is one system call: it does or it does not.
 """
 
 from __future__ import annotations
@@ -112,9 +112,7 @@ def _settle_upgrade(place: Place, owed: Journal) -> str:
             )
         exchange.switch(place, Path(run.tree), run.link)
         undo_upgrade(place, folder, run, "killed; somebody wrote into the old tree meanwhile")
-        return (
-            f"run {owed.run_id} was undone: somebody had written into the old tree; it is back in its place"
-        )
+        return f"run {owed.run_id} was undone: somebody had written into the old tree; it is back in its place"
     finish_upgrade(place, folder, run)
     return f"run {owed.run_id} had been committed; its record is complete now"
 
@@ -189,12 +187,7 @@ def later_work(root: Path, after: Manifest) -> list[tuple[str, str]]:
 
 def adopt(place: Place, folder: Path, source: Path, run_id: str, scheme: IdScheme) -> list[str]:
     """Copy what the store lacks beside it, prove it, then rename it in, parents first; return the paths."""
-    wanted = [
-        gen_path(stage, name)
-        for stage in STAGES
-        for name in _folders(source / GENS / stage)
-        if name[:1] != "."
-    ]
+    wanted = [gen_path(stage, name) for stage in STAGES for name in _folders(source / GENS / stage) if name[:1] != "."]
     wanted += [f"{COHORTS}/{name}" for name in _folders(source / COHORTS)]
     wanted = [path for path in wanted if not (place.real / path).exists()]
     if not wanted:
@@ -226,9 +219,7 @@ def _require_fitting(place: Place, source: Path, wanted: Sequence[str], scheme: 
     """Each generation must have its own id and a parent in the store or among those that come."""
     theirs, ours = Inventory.read(source, scheme), Inventory.read(place.real, scheme)
     coming = {gen.key for gen in theirs.gens.values() if gen.path in wanted}
-    problems: list[Problem] = [
-        p for p in theirs.problems if p.blocking and any(p.path.startswith(w) for w in wanted)
-    ]
+    problems: list[Problem] = [p for p in theirs.problems if p.blocking and any(p.path.startswith(w) for w in wanted)]
     for key in sorted(coming):
         gen = theirs.gens[key]
         problems += judge(theirs, gen)

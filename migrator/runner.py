@@ -158,9 +158,7 @@ def upgrade(
         plan = read_plan(site, to, accept)
         if plan is None:
             if kept is not None:
-                raise TryAgain(
-                    "the kept plan is stale: its steps are applied already", hint="migrator status"
-                )
+                raise TryAgain("the kept plan is stale: its steps are applied already", hint="migrator status")
             return Outcome("up-to-date")
         if kept is not None and kept != plan.fingerprint:
             raise TryAgain(
@@ -187,9 +185,7 @@ def require_proof(site: Site, plan: Plan, override: str = "") -> None:
     proof, name = site.proved_on, site.proved_on_name
     hint = f"migrator --env {name} upgrade first, or --override-staging REASON"
     if not proof.real.is_dir():
-        raise DecisionNeeded(
-            f"{name} does not exist, so nothing is proven there", where=proof.root, hint=hint
-        )
+        raise DecisionNeeded(f"{name} does not exist, so nothing is proven there", where=proof.root, hint=hint)
     if os.path.samefile(proof.real, site.place.real):
         raise DecisionNeeded(
             f"{name} and {site.env} are one directory: that proves nothing", where=proof.real, hint=hint
@@ -234,9 +230,7 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
         files.write_new(folder / snapshots.BEFORE, listed)
         files.write_new(folder / snapshots.AFTER, finished.render())
         displaced = site.place.real if run.linked else new
-        run = run.with_(
-            before=before_digest, after=finished.digest(), ended=applied[-1].end, tree=str(displaced)
-        )
+        run = run.with_(before=before_digest, after=finished.digest(), ended=applied[-1].end, tree=str(displaced))
         snapshots.write(folder, run)
         site.notify("phase", name="commit")
         ending = partial(recovery.finish_upgrade, site.place, folder, run)
@@ -389,7 +383,7 @@ def rollback(
             raise DecisionNeeded(
                 f"work that came after run {run.run_id} would go: {shown}{more}",
                 where=site.place.root,
-                hint=f"migrator rollback {run.run_id} --set-aside-new   (after the next upgrade: migrator adopt {run.run_id})",
+                hint=f"migrator rollback {run.run_id} --set-aside-new   (adopt brings it back later)",
             )
         if confirm and not confirm(run, later):
             return Outcome("refused", run=run, details=("declined",))
@@ -431,9 +425,7 @@ def _run_to_undo(site: Site, run_id: str | None) -> Run:
 
 def _require_sound(run: Run, before: snapshots.Manifest, full: bool) -> None:
     if not Path(run.tree).is_dir():
-        raise CareNeeded(
-            f"the snapshot of run {run.run_id} is missing", where=run.tree, hint="restore it there"
-        )
+        raise CareNeeded(f"the snapshot of run {run.run_id} is missing", where=run.tree, hint="restore it there")
     found = snapshots.damages(Path(run.tree), before, full=full)
     if found:
         raise CareNeeded(
@@ -456,9 +448,7 @@ def adopt(site: Site, run_id: str) -> Outcome:
         if run.root != str(site.place.root):
             raise MigratorError(f"run {run_id} is one of another data root", where=run.root)
         if run.state != snapshots.ROLLED_BACK:
-            raise MigratorError(
-                f"run {run_id} was not rolled back: it set nothing aside", hint="migrator history"
-            )
+            raise MigratorError(f"run {run_id} was not rolled back: it set nothing aside", hint="migrator history")
         if ledger.pending(steps.discover(site.migrations), site.ledger()):
             raise DecisionNeeded(
                 "the work was done on the upgraded store, and this one is not",
@@ -479,12 +469,8 @@ def prune(site: Site, keep: int, *, rolled_back: bool = False, really: bool = Tr
     Returns the runs whose trees go.
     """
     if keep < 1:
-        raise MigratorError(
-            "at least the newest snapshot must be kept", hint="migrator snapshots prune --keep 1"
-        )
-    with (
-        lock.hold(site.place.state, "snapshots prune", wait=site.wait) if really else contextlib.nullcontext()
-    ):
+        raise MigratorError("at least the newest snapshot must be kept", hint="migrator snapshots prune --keep 1")
+    with lock.hold(site.place.state, "snapshots prune", wait=site.wait) if really else contextlib.nullcontext():
         if really:
             settle(site)
         runs = site.runs()
@@ -600,9 +586,7 @@ def _count(root: Path) -> dict[str, int]:
     for stage in STAGES:
         try:
             with os.scandir(root / GENS / stage) as entries:
-                counts[stage] = sum(
-                    e.is_dir(follow_symlinks=False) and not e.name.startswith(".") for e in entries
-                )
+                counts[stage] = sum(e.is_dir(follow_symlinks=False) and not e.name.startswith(".") for e in entries)
         except (FileNotFoundError, NotADirectoryError):
             counts[stage] = 0
     return counts

@@ -276,9 +276,7 @@ class _Maker:
                 )
             source = source or mode == "copy"
             text = rng.choice(texts) if source or rng.random() < 0.5 else None
-            made = self.add(
-                "essay", lost=name, source=source, template=template, mode=mode, text=text, **mine
-            )
+            made = self.add("essay", lost=name, source=source, template=template, mode=mode, text=text, **mine)
             made.in_rows.discard("combo")
 
     def borrow_new_ids(self, mapping: list[tuple[str, str, str]]) -> None:
@@ -383,9 +381,7 @@ class _Maker:
                 self.ladder(rng, keys, _variant(item.draft_template, rng))
             if by_task or rng.random() < 0.5:
                 out["parent_task_id"] = task
-        _set(
-            out, "mode", item.mode if item.mode != "copy" else rng.choice(("copy", "copy", "Copy", " copy "))
-        )
+        _set(out, "mode", item.mode if item.mode != "copy" else rng.choice(("copy", "copy", "Copy", " copy ")))
         _set(out, "replicate", _replicate(rng))
         for key in ("origin_cohort_id", "cohort_id"):
             _set(out, key, rng.choice((*COHORTS[:3], MISSING, MISSING, None, "nan")))
@@ -440,13 +436,9 @@ class _Maker:
         where = f"gens/{other.stage}/{other.name}"
         options: dict[str, Callable[[], Any]] = {
             "files": lambda: {"raw": f"/srv/dd/data/{where}/raw.txt", "parsed": None, "model_id": item.model},
-            "copied_from": lambda: rng.choice(
-                (where, f"{where}/", f"./{where}/a b/c.txt", f"file:///{where}")
-            ),
+            "copied_from": lambda: rng.choice((where, f"{where}/", f"./{where}/a b/c.txt", f"file:///{where}")),
             "two_paths": lambda: f"{where}/x/gens/draft/{draft.name}/y",
-            "not_a_path": lambda: rng.choice(
-                (f"my{where}/raw.txt", f"{where}.txt", f"{where} ", f"x {where}/y")
-            ),
+            "not_a_path": lambda: rng.choice((f"my{where}/raw.txt", f"{where}.txt", f"{where} ", f"x {where}/y")),
             "no_stage": lambda: f"gens/summary/{other.name}/raw.txt",
             "sources": lambda: [{"stage": each.stage, "gen_id": each.name} for each in (draft, essay, other)],
             "links": lambda: {
@@ -459,9 +451,7 @@ class _Maker:
                 {"evaluation_gen_id": evaluation.name, "model_id": "NaN"},
             ],
             "child": lambda: {"stage": evaluation.stage, "parent_gen_id": evaluation.parent_name},
-            "task_id": lambda: rng.choice(
-                (f"{essay.name}__novelty__sonnet-4", "nan", essay.name, f"x{essay.name}__y")
-            ),
+            "task_id": lambda: rng.choice((f"{essay.name}__novelty__sonnet-4", "nan", essay.name, f"x{essay.name}__y")),
             "evaluation_task_id": lambda: f"{essay.name}__{rng.choice(WORDS)}__rigor",
             "essay_task_id": lambda: f"{essay.name}__is-not-followed",
             "bare": lambda: other.name,
@@ -532,9 +522,7 @@ class _Maker:
         """1_raw: templates, models, replication."""
         for stage in STAGES:
             header = ["template_id", "template_name", "parser", "generator", "active"]
-            rows = [
-                [name, name.title(), "", GENERATORS.get(name, "llm"), "True"] for name in TEMPLATES[stage]
-            ]
+            rows = [[name, name.title(), "", GENERATORS.get(name, "llm"), "True"] for name in TEMPLATES[stage]]
             rows = [row for row in rows if row[0] != "unlisted"]
             if stage == "essay" and not self.has_generators:
                 if rng.random() < 0.5:
@@ -544,9 +532,7 @@ class _Maker:
                 rows = [[row[0].title() if rng.random() < 0.3 else row[0], *row[1:]] for row in rows]
             tree[f"1_raw/{stage}_templates.csv"] = _csv([header, *rows], rng, repeat=False)
         models = [[name, f"maker/{name}", "True", "true"] for name in MODELS]
-        tree["1_raw/llm_models.csv"] = _csv(
-            [["id", "model", "for_generation", "for_evaluation"], *models], rng
-        )
+        tree["1_raw/llm_models.csv"] = _csv([["id", "model", "for_generation", "for_evaluation"], *models], rng)
         if rng.random() < 0.6:
             rows = [
                 ["stage", "replicates"],
@@ -575,9 +561,7 @@ class _Maker:
         if rng.random() < 0.5:
             items = rng.sample(self.items, len(self.items) // 2)
             tree["2_tasks/other_tasks.csv"] = _csv([["gen_id"], *([item.name] for item in items)], rng)
-            rows = [
-                [item.stage, item.name, "" if item.stage == "draft" else item.parent_name] for item in items
-            ]
+            rows = [[item.stage, item.name, "" if item.stage == "draft" else item.parent_name] for item in items]
             tree["2_tasks/mixed.csv"] = _csv([["stage", "gen_id", "parent_gen_id"], *rows], rng)
         combos = [["combo_id", "version", "concept_id"], *([combo, "v1", "concept"] for combo in COMBOS)]
         tree["2_tasks/selected_combo_mappings.csv"] = _csv(combos, rng)
@@ -596,9 +580,7 @@ class _Maker:
         lines = rng.sample(lines, rng.randint(0, len(lines)))
         for item in rng.sample(self.items, min(6, len(self.items))):
             lines.append(
-                rng.choice(
-                    (item.name, f" {item.name}", f"{item.name}\t ", f"{item.name}.txt", f"# {item.name}")
-                )
+                rng.choice((item.name, f" {item.name}", f"{item.name}\t ", f"{item.name}.txt", f"# {item.name}"))
             )
         rng.shuffle(lines)
         ends = rng.choice((("\n",), ("\r\n",), ("\r",), ("\n", "\r\n", "\r")))
@@ -766,9 +748,7 @@ def _plant_bad_field(tree: Tree, maker: _Maker, rng: random.Random, name: str) -
     if rng.random() < 0.5:
         document[key] = rng.choice(ABSENT)
     else:
-        document[key] = rng.choice(
-            [each for each in bad if key != "parent_gen_id" or not isinstance(each, str)]
-        )
+        document[key] = rng.choice([each for each in bad if key != "parent_gen_id" or not isinstance(each, str)])
     if rng.random() < 0.2:
         del document[key]
     _put(tree, stage, name, document)

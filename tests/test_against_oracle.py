@@ -94,9 +94,7 @@ def put(stage: str, gen_id: str, **metadata: Any) -> Tree:
 
 
 def draft(gen_id: str = DRAFT, **more: Any) -> Tree:
-    return put(
-        "draft", gen_id, **{"template_id": "t", "combo_id": "c", "llm_model_id": "m", "replicate": 1, **more}
-    )
+    return put("draft", gen_id, **{"template_id": "t", "combo_id": "c", "llm_model_id": "m", "replicate": 1, **more})
 
 
 def essay(gen_id: str = ESSAY, **more: Any) -> Tree:
@@ -135,8 +133,7 @@ NAMED: dict[str, Tree] = {
     "an old draft is called like the one to be made and is right": draft() | copied("x"),
     "text behind a closing quote": draft("old") | {MEMBERS: b'stage,gen_id,note\ndraft,old,"a"b"c\n'},
     "an id with text behind its closing quote": draft("old") | {MEMBERS: b'stage,gen_id\ndraft,"ol"d\n'},
-    "two quotes, one of them open": draft("old")
-    | {MEMBERS: b'stage,gen_id,note\ndraft,old,"a""b\ndraft,x,y\n'},
+    "two quotes, one of them open": draft("old") | {MEMBERS: b'stage,gen_id,note\ndraft,old,"a""b\ndraft,x,y\n'},
     "an open quote at the very end": draft("old") | {MEMBERS: b'stage,gen_id,note\ndraft,old,"""\n'},
     "a task id with a path in it": draft("old", task_id=f"{ESSAY}__x/gens/draft/old/y")
     | essay("e", parent_gen_id="old"),
@@ -144,14 +141,24 @@ NAMED: dict[str, Tree] = {
     "a hidden cohort and a hidden table": RIGHT
     | {"cohorts/.trash/membership.csv": b"\xff", "2_tasks/._a.csv": b"\0\5\x16\7"},
     "the text of a copied essay is a folder": copied("x", None) | {"gens/essay/x/parsed.txt/": b""},
-    "the text of a copied essay is a dangling link": copied("x", None)
-    | {"gens/essay/x/parsed.txt": Link("nowhere")},
+    "the text of a copied essay is a dangling link": copied("x", None) | {"gens/essay/x/parsed.txt": Link("nowhere")},
     "no text at all": copied("x", None),
     "an empty text": copied("x", b""),
+    "two drafts have the text": draft("a", replicate=2)
+    | draft("b")
+    | {"gens/draft/a/parsed.txt": b"text", "gens/draft/b/parsed.txt": b"text"}
+    | copied("x"),
+    "the text is that of a draft of another task, of raw.txt, or of the blank end": draft("a", llm_model_id="n")
+    | draft("b")
+    | draft("d", replicate=2)
+    | {
+        "gens/draft/a/parsed.txt": b"text",
+        "gens/draft/b/raw.txt": b"text",
+        "gens/draft/d/parsed.txt": b"text\n",
+    }
+    | copied("x"),
     "two lost names, one text": copied("x") | copied("y", parent_gen_id="lost too"),
-    "three texts, two names, one task": copied("a", b"1")
-    | copied("b", b"2")
-    | copied("c", b"3", parent_gen_id="o"),
+    "three texts, two names, one task": copied("a", b"1") | copied("b", b"2") | copied("c", b"3", parent_gen_id="o"),
     "an essay's parent is an evaluation's name": copied("x", parent_gen_id="v")
     | put("evaluation", "v", template_id="n", llm_model_id="m", parent_gen_id="x", replicate=1),
     "ids in another case": draft("D1") | essay("e", parent_gen_id="d1"),

@@ -66,9 +66,7 @@ def violations(files: dict[str, str]) -> list[str]:
             top, _, rest = name.partition(".")
             target = rest.split(".")[0]
             target = target if target in rooms else "__init__"
-            allowed = MAY_IMPORT.get(room(path), set()) | (
-                FOR_TYPES_ONLY.get(room(path), set()) if typed else set()
-            )
+            allowed = MAY_IMPORT.get(room(path), set()) | (FOR_TYPES_ONLY.get(room(path), set()) if typed else set())
             if not top or (top == "migrator" and target not in allowed):
                 found.append(f"{path}:{line} imports {name}")
     return found
@@ -92,9 +90,7 @@ def test_the_arrows_hold() -> None:
 def test_steps_import_the_package_and_the_standard_library() -> None:
     steps = sorted((ROOT / "migrations").glob("*.py"))
     assert steps
-    assert {step.name: strangers(step.read_text("utf-8")) for step in steps} == {
-        step.name: [] for step in steps
-    }
+    assert {step.name: strangers(step.read_text("utf-8")) for step in steps} == {step.name: [] for step in steps}
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,7 @@ def test_ids_are_the_contracts(canonical: str, expected: str) -> None:
 def generations(tree: Tree) -> set[tuple[str, str]]:
     """Stage and id of each generation that has metadata."""
     parts = [path.split("/") for path in tree if path.endswith(f"/{METADATA}")]
-    return {
-        (p[1], p[2]) for p in parts if len(p) == 4 and p[0] == "gens" and p[1] in STAGES and p[2][0] != "."
-    }
+    return {(p[1], p[2]) for p in parts if len(p) == 4 and p[0] == "gens" and p[1] in STAGES and p[2][0] != "."}
 
 
 def payload(tree: Tree) -> Counter[tuple[str, bytes]]:

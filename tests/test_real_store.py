@@ -29,9 +29,7 @@ def command(base: Path, *args: str) -> list[str]:
 
 def run(base: Path, *args: str) -> tuple[int, dict[str, object]]:
     """Exit code and the one JSON object on standard output."""
-    done = subprocess.run(
-        command(base, *args, "--json"), capture_output=True, text=True, cwd=base, check=False
-    )
+    done = subprocess.run(command(base, *args, "--json"), capture_output=True, text=True, cwd=base, check=False)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, json.loads(done.stdout)
 

@@ -58,18 +58,14 @@ def test_collisions_block_until_each_is_accepted_by_name(base: Path) -> None:
 
 def test_problems_are_all_listed_and_nothing_changes(base: Path) -> None:
     (base / "data/gens/essay/b1/metadata.json").write_text("{broken")
-    (base / "data/gens/draft/a1/metadata.json").write_text(
-        json.dumps({"combo_id": "../c|", "template_id": "t"})
-    )
+    (base / "data/gens/draft/a1/metadata.json").write_text(json.dumps({"combo_id": "../c|", "template_id": "t"}))
     (base / "data/gens/evaluation/v1/metadata.json").write_text(
         json.dumps({"essay_gen_id": "../../x", "template_id": "t", "llm_model_id": "m"})
     )
     (base / "data/cohorts/one/membership.csv").write_text('stage,gen_id\ndraft,"a1\n')
     before = exact(base / "data")
     refused = runner.upgrade(site(base))
-    found = {
-        (problem.kind, problem.gen_id or problem.path) for problem in refused.problems if problem.blocking
-    }
+    found = {(problem.kind, problem.gen_id or problem.path) for problem in refused.problems if problem.blocking}
     assert found == {
         ("invalid-json", "b1"),
         ("invalid-field", "a1"),
@@ -230,7 +226,7 @@ def test_an_edited_step_is_refused(base: Path) -> None:
     step.write_bytes(step.read_bytes().replace(b"\n", b"\r\n"))
     assert runner.upgrade(site(base, migrations=base / "steps")).status == "up-to-date"
     step.write_text(step.read_text() + "# edited\n")
-    with pytest.raises(DecisionNeeded, match="0002 .* was edited"):
+    with pytest.raises(DecisionNeeded, match=r"0002 .* was edited"):
         runner.upgrade(site(base, migrations=base / "steps"))
 
 

@@ -102,18 +102,12 @@ def _complete_envs(ctx: click.Context, parameter: click.Parameter, incomplete: s
     return complete_envs(ctx, parameter, incomplete)
 
 
-@click.group(
-    cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MIGRATOR"}
-)
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MIGRATOR"})
 @click.option("--data-root", metavar="DIR", help="The folder with gens/, or a symbolic link to it.")
 @click.option("--migrations", metavar="DIR", help="The folder of numbered steps.")
-@click.option(
-    "--backups", metavar="DIR", help="Where runs and snapshots lie; on the data root's file system."
-)
+@click.option("--backups", metavar="DIR", help="Where runs and snapshots lie; on the data root's file system.")
 @click.option("--mappings", metavar="DIR", help="Where copies of the mappings go.")
-@click.option(
-    "--env", metavar="NAME", shell_complete=_complete_envs, help="A section [env.NAME] of migrator.toml."
-)
+@click.option("--env", metavar="NAME", shell_complete=_complete_envs, help="A section [env.NAME] of migrator.toml.")
 @click.version_option(__version__, prog_name="migrator")
 @click.pass_context
 def group(ctx: click.Context, /, **flags: str | None) -> None:
@@ -148,9 +142,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     gc.disable()  # one command, then exit: records live to its end, and collecting them is a fifth of a plan
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # an id that the terminal's encoding lacks is no error
+            stream.reconfigure(errors="backslashreplace")  # an id that the terminal's encoding lacks is no error
     try:
         code = group.main(arguments, prog_name="migrator", standalone_mode=False)
         sys.stdout.flush()
@@ -165,8 +157,6 @@ def main(args: list[str] | None = None) -> NoReturn:
     except (KeyboardInterrupt, click.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # the reader has gone; say nothing more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; say nothing more
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

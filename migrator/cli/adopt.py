@@ -14,9 +14,7 @@ _SHOWN = 10
 
 @click.command()
 @click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
-@click.option(
-    "--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=0, help="Wait for another run to end."
-)
+@click.option("--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=0, help="Wait for another run to end.")
 @screen.json_option
 @click.pass_obj
 def command(settings: Settings, run_id: str, wait: float) -> int:

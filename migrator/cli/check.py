@@ -125,20 +125,12 @@ def _add(root: Path, parts: tuple[str, ...], wanted: _Wanted) -> None:
     from migrator.store.layout import COHORTS, GENS, MEMBERSHIP, STAGES
 
     top, *rest = parts
-    if (
-        top == GENS
-        and rest
-        and rest[0] in STAGES
-        and len(rest) > 1
-        and (root / GENS / rest[0] / rest[1]).is_dir()
-    ):
+    if top == GENS and rest and rest[0] in STAGES and len(rest) > 1 and (root / GENS / rest[0] / rest[1]).is_dir():
         if not rest[1].startswith("."):
             wanted.gens[rest[0], rest[1]] = None
     elif top == GENS and (not rest or (len(rest) == 1 and rest[0] in STAGES)):
         for stage in rest or STAGES:
-            wanted.gens |= dict.fromkeys(
-                (stage, name) for name in _names(root / GENS / stage) if name[0] != "."
-            )
+            wanted.gens |= dict.fromkeys((stage, name) for name in _names(root / GENS / stage) if name[0] != ".")
     elif top == COHORTS and (len(rest) <= 1 or rest[1:] == [MEMBERSHIP]):
         for cohort in rest[:1] or _names(root / COHORTS):
             wanted.tables[f"{COHORTS}/{cohort}/{MEMBERSHIP}"] = None

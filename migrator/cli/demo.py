@@ -65,9 +65,7 @@ def _require_free(root: Path) -> None:
 
     if not os.path.lexists(root) or (root.is_dir() and not root.is_symlink() and not any(root.iterdir())):
         return
-    demo = (root / FILE).is_file() and "[env.demo]" in (root / FILE).read_text(
-        encoding="utf-8", errors="replace"
-    )
+    demo = (root / FILE).is_file() and "[env.demo]" in (root / FILE).read_text(encoding="utf-8", errors="replace")
     other = root.with_name(f"{root.name}-2")
     if demo:
         raise MigratorError(
@@ -96,17 +94,9 @@ def _make(root: Path) -> str:
             hint="PYTHONUTF8=1 migrator demo",
         ) from None
     except OSError as error:
-        raise MigratorError(
-            f"the demo cannot be written: {error.strerror}", where=error.filename or root
-        ) from None
-    _say(
-        "# "
-        + ", ".join(f"{counts[stage]} {name}" for stage, name in _STAGES)
-        + f", {counts['cohorts']} cohorts\n"
-    )
-    return min(
-        entry.name for entry in os.scandir(root / "data" / "gens" / "essay") if not entry.name.startswith(".")
-    )
+        raise MigratorError(f"the demo cannot be written: {error.strerror}", where=error.filename or root) from None
+    _say("# " + ", ".join(f"{counts[stage]} {name}" for stage, name in _STAGES) + f", {counts['cohorts']} cohorts\n")
+    return min(entry.name for entry in os.scandir(root / "data" / "gens" / "essay") if not entry.name.startswith("."))
 
 
 @contextlib.contextmanager

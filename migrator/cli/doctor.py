@@ -67,9 +67,7 @@ def command(ctx: click.Context) -> None:
     facts = list(examine(site))
     ready = all(fact.state != BAD for fact in facts)
     if wants_json():
-        print_json(
-            {"ready": ready, "data_root": str(site.place.root), "facts": [asdict(fact) for fact in facts]}
-        )
+        print_json({"ready": ready, "data_root": str(site.place.root), "facts": [asdict(fact) for fact in facts]})
     else:
         _print(site, facts, ready)
     ctx.exit(0 if ready else 1)
@@ -113,9 +111,7 @@ def _machine() -> Iterator[Fact]:
         "no exchange before 3.15: link the root" if old else "",
     )
     cores = len(os.sched_getaffinity(0))
-    meaning = (
-        "a large store is built by all of them" if cores > 1 else "a large store is built by one process"
-    )
+    meaning = "a large store is built by all of them" if cores > 1 else "a large store is built by one process"
     yield Fact("machine", "cores", str(cores), NOTE, meaning)
 
 
@@ -173,11 +169,7 @@ def _root(site: Site) -> Iterator[Fact]:
     mount = mount_of(real, mounts)
     kind = mount.kind if mount else "unknown"
     yield Fact("data root", "file system", kind, *_exchange(place, kind))
-    inside = [
-        other.point
-        for other in mounts
-        if Path(other.point) != real and Path(other.point).is_relative_to(real)
-    ]
+    inside = [other.point for other in mounts if Path(other.point) != real and Path(other.point).is_relative_to(real)]
     if inside:
         yield Fact(
             "data root",
@@ -221,9 +213,7 @@ def _neighbours(site: Site) -> Iterator[Fact]:
     place = site.place
     same = os.stat(_existing(site.backups)).st_dev == os.stat(place.real).st_dev
     meaning = (
-        ""
-        if same
-        else f"on another file system, trees cannot be exchanged: --backups {place.real.parent / 'backups'}"
+        "" if same else f"on another file system, trees cannot be exchanged: --backups {place.real.parent / 'backups'}"
     )
     yield Fact("beside it", "backups", str(site.backups), FINE if same else BAD, meaning)
     folders = {
@@ -273,9 +263,7 @@ def _room(site: Site, entries: Sequence[Entry]) -> Iterator[Fact]:
         return
     short = len(entries) > inodes.f_favail
     value = f"{inodes.f_favail:,} free, a run takes {len(entries):,}"
-    yield Fact(
-        "store", "inodes", value, BAD if short else FINE, "migrator snapshots prune --keep 1" if short else ""
-    )
+    yield Fact("store", "inodes", value, BAD if short else FINE, "migrator snapshots prune --keep 1" if short else "")
 
 
 def _owners(entries: Sequence[Entry]) -> Iterator[Fact]:
@@ -347,9 +335,7 @@ def _print(site: Site, facts: Sequence[Fact], ready: bool) -> None:
         if group and fact.group != group:
             rows.add_row("", "", "", "")
         group = fact.group
-        rows.add_row(
-            mark(_MARKS[fact.state]), escape(fact.name), escape(fact.value), f"[dim]{escape(fact.meaning)}[/]"
-        )
+        rows.add_row(mark(_MARKS[fact.state]), escape(fact.name), escape(fact.value), f"[dim]{escape(fact.meaning)}[/]")
     show(rows)
     bad = [fact for fact in facts if fact.state == BAD]
     if ready:

@@ -91,9 +91,7 @@ class _Past:
         steps: dict[str, list[str]] = {}
         for entry in site.ledger():
             steps.setdefault(entry.run_id, []).append(f"{entry.number} {entry.name}")
-        names = {
-            run_id: mappings.read_mapping(root / run_mappings(run_id) / mappings.MAPPING) for run_id in steps
-        }
+        names = {run_id: mappings.read_mapping(root / run_mappings(run_id) / mappings.MAPPING) for run_id in steps}
         made = {run_id: _made(root / run_mappings(run_id) / mappings.SYNTHETIC) for run_id in steps}
         return cls(steps, names, made, mappings.compose(names.values()))
 
@@ -107,9 +105,7 @@ class _Past:
                 if stage == "draft" and name in self.made[run_id]:
                     history.append(self._entry(run_id, "made", None, name))
                 break
-            history.append(
-                self._entry(run_id, "renamed" if olds[0] != name else "kept its name", olds[0], name)
-            )
+            history.append(self._entry(run_id, "renamed" if olds[0] != name else "kept its name", olds[0], name))
             name = olds[0]
         return history[::-1]
 
@@ -174,18 +170,14 @@ class _View:
                     keys[one, name] = None
                 elif (one, name) in self.past.today:
                     keys[one, self.past.today[one, name]] = None
-                keys |= dict.fromkeys(
-                    key for key in store.gens if key[0] == one and _is_suffixed(key[1], name)
-                )
+                keys |= dict.fromkeys(key for key in store.gens if key[0] == one and _is_suffixed(key[1], name))
             found = [store.gens[key] for key in keys if key in store.gens]
             if found:
                 return [(store, gen) for gen in found]
         return []
 
     def _unknown(self, name: str, stages: Iterable[str]) -> bool:
-        return not any(
-            (stage, name) in self.store.gens or (stage, name) in self.past.today for stage in stages
-        )
+        return not any((stage, name) in self.store.gens or (stage, name) in self.past.today for stage in stages)
 
     def close(self, name: str) -> list[str]:
         """Ids that the name may have been meant for: beginnings first, then what looks alike."""
@@ -230,11 +222,7 @@ class _View:
 
     def _old_names(self, gen: Gen, planned: bool) -> list[str]:
         today = gen.origin if planned else gen.gen_id
-        olds = [
-            old
-            for (s, old), new in self.past.today.items()
-            if (s, new) == (gen.stage, today) and old != today
-        ]
+        olds = [old for (s, old), new in self.past.today.items() if (s, new) == (gen.stage, today) and old != today]
         return sorted({*olds, *([today] if planned and today else [])})
 
 
@@ -262,9 +250,7 @@ def _way(store: Inventory, gen: Gen) -> dict[str, Any]:
         "signature": dict(zip(fields, signature, strict=True)),
         "canonical": text,
         "digest": digest.hexdigest(),
-        "number": str(
-            int.from_bytes(digest.digest(), "big")
-        ),  # above 53 bits: a text, so that no reader rounds it
+        "number": str(int.from_bytes(digest.digest(), "big")),  # above 53 bits: a text, so that no reader rounds it
         "base36": store.scheme.digest(text),
         "computed_id": bare,
         "suffix": gen.gen_id.removeprefix(bare) if right else None,
@@ -309,11 +295,7 @@ def _print(site: Site, asked: str, found: Sequence[dict[str, Any]]) -> None:
     if len(found) > 1:
         computed = {facts["computed_id"] for facts in found}
         collide = len(computed) == 1 and None not in computed
-        why = (
-            "share this id: their signatures collide"
-            if collide
-            else f"are meant by this name; {_by_stage(found)}"
-        )
+        why = "share this id: their signatures collide" if collide else f"are meant by this name; {_by_stage(found)}"
         show(f"\n[yellow]{len(found)} generations[/] {escape(why)}")
         _print_beside(found)
     for facts in found:
@@ -321,9 +303,7 @@ def _print(site: Site, asked: str, found: Sequence[dict[str, Any]]) -> None:
 
 
 def _by_stage(found: Sequence[dict[str, Any]]) -> str:
-    return (
-        "--stage " + ", --stage ".join(dict.fromkeys(facts["stage"] for facts in found)) + " tells them apart"
-    )
+    return "--stage " + ", --stage ".join(dict.fromkeys(facts["stage"] for facts in found)) + " tells them apart"
 
 
 def _print_beside(found: Sequence[dict[str, Any]]) -> None:
@@ -332,9 +312,7 @@ def _print_beside(found: Sequence[dict[str, Any]]) -> None:
     for name in dict.fromkeys(name for facts in found for name in facts["signature"]):
         values = [_shown(facts["signature"].get(name)) for facts in found]
         differs = len(set(values)) > 1
-        rows.add_row(
-            f"[dim]{escape(name)}[/]", *(f"[yellow]{value}[/]" if differs else value for value in values)
-        )
+        rows.add_row(f"[dim]{escape(name)}[/]", *(f"[yellow]{value}[/]" if differs else value for value in values))
     rows.add_row("[dim]canonical[/]", *(_shown(facts["canonical"]) for facts in found))
     show(rows)
 
@@ -359,9 +337,7 @@ def _remark(asked: str, facts: dict[str, Any]) -> str:
         return f"  would be the id of {escape(origin)}" if origin else "  would be made by the pending steps"
     if facts["gen_id"] != asked and asked in facts["old_names"]:
         return f"  was called {escape(asked)}"
-    return (
-        f"  will be {escape(facts['becomes']['gen_id'])} after the pending steps" if facts["becomes"] else ""
-    )
+    return f"  will be {escape(facts['becomes']['gen_id'])} after the pending steps" if facts["becomes"] else ""
 
 
 def _print_way(facts: dict[str, Any]) -> None:
@@ -415,9 +391,7 @@ def _print_past(facts: dict[str, Any]) -> None:
     rows = table("", "", "", "")
     for run in facts["runs"]:
         names = (
-            escape(run["new"])
-            if run["old"] is None
-            else f"{escape(run['old'])} {symbol('to')} {escape(run['new'])}"
+            escape(run["new"]) if run["old"] is None else f"{escape(run['old'])} {symbol('to')} {escape(run['new'])}"
         )
         numbers = ", ".join(step.partition(" ")[0] for step in run["steps"])
         rows.add_row(escape(run["run_id"]), f"[dim]{escape(numbers)}[/]", run["what"], names)

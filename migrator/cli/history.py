@@ -83,9 +83,7 @@ def _span(numbers: list[str]) -> str:
 def _took(run: Run) -> str:
     if not run.ended:
         return ""
-    return text.seconds(
-        (datetime.fromisoformat(run.ended) - datetime.fromisoformat(run.started)).total_seconds()
-    )
+    return text.seconds((datetime.fromisoformat(run.ended) - datetime.fromisoformat(run.started)).total_seconds())
 
 
 def _what(run: Run) -> str:

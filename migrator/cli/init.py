@@ -127,9 +127,7 @@ def _write(path: Path, data: bytes) -> str:
     except FileExistsError:
         return KEPT
     except OSError as error:
-        raise MigratorError(
-            f"a file cannot be written: {error.strerror}", where=error.filename or path
-        ) from None
+        raise MigratorError(f"a file cannot be written: {error.strerror}", where=error.filename or path) from None
     return MADE
 
 

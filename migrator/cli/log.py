@@ -163,9 +163,7 @@ class Phases:
         """Show how far it is."""
         if time.monotonic() - self.told >= _LINE_SECONDS:
             self.told = time.monotonic()
-            self.say(
-                f"{self.words}: {amount(done_files, done_bytes)} of {self.of_total()}{self.left(done_bytes)}"
-            )
+            self.say(f"{self.words}: {amount(done_files, done_bytes)} of {self.of_total()}{self.left(done_bytes)}")
 
     def left(self, done_bytes: int) -> str:
         """The time that is left, as far as one can tell."""
@@ -189,9 +187,7 @@ class Phases:
 
     def close(self, finished: bool, details: str, spent: str) -> None:
         """Show that the phase has ended."""
-        self.say(
-            f"{self.words}: {'done' if finished else 'stopped'}{', ' + details if details else ''}, {spent}"
-        )
+        self.say(f"{self.words}: {'done' if finished else 'stopped'}{', ' + details if details else ''}, {spent}")
 
     def say(self, line: str) -> None:
         """One line on standard error."""
@@ -238,9 +234,7 @@ class Bars(Phases):
             self.bar.stop()
             self.bar = None
         sign = marked("done" if finished else "bad", sys.stderr.encoding or "ascii")
-        self.console.print(
-            f"{sign} {escape(self.words):22}  {escape(details):32}  [dim]{spent:>7}[/]", soft_wrap=True
-        )
+        self.console.print(f"{sign} {escape(self.words):22}  {escape(details):32}  [dim]{spent:>7}[/]", soft_wrap=True)
 
 
 def _phases() -> Phases:

@@ -25,15 +25,11 @@ STAGE_NAMES = ("draft", "essay", "evaluation")  # as in store.layout, which --he
 @click.command(short_help="Old ids -> the ids of today.")
 @click.argument("ids", nargs=-1, metavar="ID...")
 @click.option("--stage", type=click.Choice(STAGE_NAMES), help="Where one name stood for two generations.")
-@click.option(
-    "--csv", "file", metavar="FILE", help="Bring a column of a table up to date; - is standard input."
-)
+@click.option("--csv", "file", metavar="FILE", help="Bring a column of a table up to date; - is standard input.")
 @click.option("--column", metavar="NAME", help="The column of --csv that holds ids.")
 @json_option
 @click.pass_context
-def command(
-    ctx: click.Context, ids: tuple[str, ...], stage: str | None, file: str | None, column: str | None
-) -> None:
+def command(ctx: click.Context, ids: tuple[str, ...], stage: str | None, file: str | None, column: str | None) -> None:
     """Print for each ID the id of today, one a line and nothing else; an id of today is its own.
 
     An unknown ID is a `-`, and the exit code is 1. With --csv and --column the whole table is printed, with
@@ -120,13 +116,9 @@ def _table(names: Names, stage: str | None, file: str, column: str) -> bool:
     table = _parsed(file, column)
     place = table.columns.index(column)
     cells = [(index, row) for index, row in enumerate(table.rows) if row.cells]
-    values = {
-        index: record[column].strip() for (index, _), (_, record) in zip(cells, table.records(), strict=True)
-    }
+    values = {index: record[column].strip() for (index, _), (_, record) in zip(cells, table.records(), strict=True)}
     mapping = {value: names.today(value, stage) for value in dict.fromkeys(values.values()) if value}
-    changed = {
-        (index, place): new for index, old in values.items() if (new := mapping.get(old)) and new != old
-    }
+    changed = {(index, place): new for index, old in values.items() if (new := mapping.get(old)) and new != old}
     if wants_json():
         print_json({"mapping": mapping})
     else:
@@ -134,9 +126,7 @@ def _table(names: Names, stage: str | None, file: str, column: str) -> bool:
     unknown = sum(bool(value) and mapping[value] is None for value in values.values())
     if unknown:
         example = next(value for value in mapping if mapping[value] is None)
-        click.echo(
-            f"{unknown:,} of {len(values):,} rows hold an unknown id, such as {plain(example)}", err=True
-        )
+        click.echo(f"{unknown:,} of {len(values):,} rows hold an unknown id, such as {plain(example)}", err=True)
     return not unknown
 
 

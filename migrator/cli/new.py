@@ -120,9 +120,7 @@ def command(settings: Settings, name: str) -> None:
         print_json({"number": number, "name": slug, "step": str(step), "test": str(test)})
         return
     click.echo(f"{symbol('new')} {plain(step)}\n{symbol('new')} {plain(test)}")
-    click.echo(
-        "\nNext: say in its docstring what it does, fill BEFORE and AFTER of the test, write changes(store)."
-    )
+    click.echo("\nNext: say in its docstring what it does, fill BEFORE and AFTER of the test, write changes(store).")
     click.echo(f"  pytest {plain(os.path.relpath(test))}")
     click.echo("  migrator --env staging plan")
 
@@ -185,10 +183,6 @@ def _write(path: Path, text: str) -> None:
         files.make_dirs(path.parent)
         files.write_new(path, text.encode())
     except FileExistsError:
-        raise MigratorError(
-            "a file is in the way", where=path, hint="move it, then repeat the command"
-        ) from None
+        raise MigratorError("a file is in the way", where=path, hint="move it, then repeat the command") from None
     except OSError as error:
-        raise MigratorError(
-            f"a file cannot be written: {error.strerror}", where=error.filename or path
-        ) from None
+        raise MigratorError(f"a file cannot be written: {error.strerror}", where=error.filename or path) from None

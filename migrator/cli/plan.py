@@ -32,15 +32,11 @@ PENDING, BLOCKED = 3, 4
 @click.option(
     "--accept-collision", "accept", metavar="ID", multiple=True, help="Let this collision stand (repeatable)."
 )
-@click.option(
-    "--out", metavar="DIR", help="Keep the plan there: plan.json, mapping.csv, issues.csv, report.html."
-)
+@click.option("--out", metavar="DIR", help="Keep the plan there: plan.json, mapping.csv, issues.csv, report.html.")
 @click.option("--exit-code", is_flag=True, help="Exit 3 when steps are pending.")
 @screen.json_option
 @click.pass_obj
-def command(
-    settings: Settings, to: str | None, accept: Sequence[str], out: str | None, exit_code: bool
-) -> int:
+def command(settings: Settings, to: str | None, accept: Sequence[str], out: str | None, exit_code: bool) -> int:
     """Show what an upgrade would do: steps, counts, checks, all issues, disk and time.
 
     Nothing is changed. With --out the plan is kept: look at report.html, then `migrator upgrade --plan DIR`.
@@ -80,9 +76,7 @@ def _out_folder(site: Site, out: str) -> Path:
     folder = Path(out).absolute()
     real, root = folder.resolve(), site.place.real.resolve()
     if real == root or root in real.parents:
-        raise UsageError(
-            "the plan cannot be kept inside the data root", where=folder, hint="--out plans/next"
-        )
+        raise UsageError("the plan cannot be kept inside the data root", where=folder, hint="--out plans/next")
     if folder.exists() and not folder.is_dir():
         raise UsageError("--out names a file, not a folder", where=folder)
     return folder
@@ -118,9 +112,7 @@ def up_to_date(site: Site, count: int) -> str:
     """The calm sentence."""
     applied = site.ledger()
     at = applied[-1].number if applied else "0000"
-    return (
-        f"[green]Up to date.[/] {screen.escape(name_of(site))} is at {at}; {text.many(count, 'generation')}."
-    )
+    return f"[green]Up to date.[/] {screen.escape(name_of(site))} is at {at}; {text.many(count, 'generation')}."
 
 
 def head(plan: Plan, site: Site, verb: str) -> str:
@@ -138,9 +130,7 @@ def show_plan(plan: Plan, site: Site, verb: str, warnings: int = 2) -> None:
     """Head, steps, checks and issues of a plan; so many examples of each kind of warning."""
     encoding = sys.stdout.encoding or "ascii"
     screen.show(head(plan, site, verb), "", text.steps_table(plan, encoding), "")
-    screen.show(
-        "[bold]Checks[/] [dim]on the planned result[/]", text.checks_table(plan, free(site), encoding), ""
-    )
+    screen.show("[bold]Checks[/] [dim]on the planned result[/]", text.checks_table(plan, free(site), encoding), "")
     if plan.problems:
         screen.show("[bold]Issues[/]", *text.issue_lines(plan.problems, encoding, warnings), "")
 

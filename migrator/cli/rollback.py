@@ -24,13 +24,9 @@ _SHOWN = 10
 
 @click.command()
 @click.argument("run_id", metavar="[RUN]", required=False, shell_complete=complete_runs)
-@click.option(
-    "--set-aside-new", is_flag=True, help="Later work stays in the run's folder; `adopt` brings it back."
-)
+@click.option("--set-aside-new", is_flag=True, help="Later work stays in the run's folder; `adopt` brings it back.")
 @click.option("--full", is_flag=True, help="Read every byte of the snapshot before going back.")
-@click.option(
-    "--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=0, help="Wait for another run to end."
-)
+@click.option("--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=0, help="Wait for another run to end.")
 @screen.yes_option
 @click.option("--confirm", metavar="NAME", help="The env's name, where the settings want it typed.")
 @screen.json_option
@@ -79,13 +75,9 @@ def _agreed(
     log.pause()
     if not screen.wants_json():
         when = f"{text.moment(run.started)} UTC"
-        screen.show(
-            f"Run [bold]{run.run_id}[/] of {when} will be undone: {screen.escape(', '.join(run.steps))}."
-        )
+        screen.show(f"Run [bold]{run.run_id}[/] of {when} will be undone: {screen.escape(', '.join(run.steps))}.")
         if later:
-            screen.show(
-                f"{text.many(len(later), 'thing')} came later and will be set aside in the run's folder:"
-            )
+            screen.show(f"{text.many(len(later), 'thing')} came later and will be set aside in the run's folder:")
             screen.show_facts((what, path, "") for path, what in later[:_SHOWN])
             if len(later) > _SHOWN:
                 screen.show(f"  and {len(later) - _SHOWN:,} more")
@@ -123,9 +115,7 @@ def _report(outcome: Outcome, site: Site) -> None:
 def _undone(run: Run, set_aside: list[str], site: Site) -> None:
     applied = site.ledger()
     at = applied[-1].number if applied else "0000"
-    screen.show(
-        f"[green]Rolled back[/] run [bold]{run.run_id}[/]. {screen.escape(name_of(site))} is at {at} again."
-    )
+    screen.show(f"[green]Rolled back[/] run [bold]{run.run_id}[/]. {screen.escape(name_of(site))} is at {at} again.")
     facts = [("tree", run.tree, "the tree from after, kept until it is pruned")]
     if set_aside:
         facts.append(

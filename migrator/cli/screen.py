@@ -163,9 +163,7 @@ def interactive() -> bool:
 
 def confirmed(question: str, name: str = "") -> bool:
     """Ask on standard error; with `name` that word must be typed. Anything else is a no."""
-    answer = str(
-        click.prompt(plain(question), default="", show_default=False, prompt_suffix=" ", err=True)
-    ).strip()
+    answer = str(click.prompt(plain(question), default="", show_default=False, prompt_suffix=" ", err=True)).strip()
     return answer == name if name else answer.lower() in ("y", "yes")
 
 
@@ -175,9 +173,7 @@ def require_name(env: Env, name: str | None) -> None:
 
     if name is not None and (name != env.name or not name):
         chosen = f"this is env {env.name}" if env.name else "no env is chosen"
-        raise UsageError(
-            f"--confirm {name}, but {chosen}", hint="--env NAME and --confirm NAME must name the same env"
-        )
+        raise UsageError(f"--confirm {name}, but {chosen}", hint="--env NAME and --confirm NAME must name the same env")
 
 
 def consent(env: Env, question: str, *, yes: bool, name: str | None) -> bool:
@@ -284,9 +280,7 @@ def report_usage(error: click.ClickException, *, as_json: bool) -> None:
     say_error(error.format_message(), None, hint)
 
 
-def _error_object(
-    status: str, message: str, where: str | None, hint: str | None, exit_code: int
-) -> dict[str, object]:
+def _error_object(status: str, message: str, where: str | None, hint: str | None, exit_code: int) -> dict[str, object]:
     ctx = click.get_current_context(silent=True)
     keys: dict[str, object] = dict(ctx.meta.get(DEFAULTS, {})) if ctx else {}
     return {

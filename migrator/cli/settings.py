@@ -81,11 +81,7 @@ class Settings:
     def _under_file(self, path: str) -> str:
         """A path of the file, relative to it; `~` is not expanded."""
         assert self.path is not None
-        return (
-            os.path.normpath(self.path.parent / path)
-            if not path.endswith("/")
-            else str(self.path.parent / path)
-        )
+        return os.path.normpath(self.path.parent / path) if not path.endswith("/") else str(self.path.parent / path)
 
     def env(self, name: str) -> Env:
         """A section of the file, by name."""
@@ -104,9 +100,7 @@ class Settings:
         """The data root of an env. Raises UsageError where its section names none."""
         root = self.env(name).data_root
         if not root:
-            raise UsageError(
-                f"env {name} has no data_root", where=self.path, hint=f"add data_root to [env.{name}]"
-            )
+            raise UsageError(f"env {name} has no data_root", where=self.path, hint=f"add data_root to [env.{name}]")
         return root
 
     @cached_property

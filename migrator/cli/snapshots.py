@@ -106,8 +106,7 @@ def verify_command(settings: Settings, run_ids: Sequence[str]) -> int:
             _print_verified(run, damages)
     if screen.wants_json():
         entries = [
-            {"run_id": run.run_id, "tree": run.tree, "sound": not found, "damages": found}
-            for run, found in results
+            {"run_id": run.run_id, "tree": run.tree, "sound": not found, "damages": found} for run, found in results
         ]
         screen.print_json({"snapshots": entries})
     elif not results:
@@ -123,9 +122,7 @@ def _require_snapshots(site: Site, run_ids: Sequence[str]) -> None:
             raise UsageError(f"there is no run {run_id}", where=site.backups, hint="migrator snapshots list")
         if not known[run_id].has_snapshot:
             state = "pruned" if known[run_id].pruned else known[run_id].state
-            raise MigratorError(
-                f"run {run_id} has no snapshot: it is {state}", hint="migrator snapshots list"
-            )
+            raise MigratorError(f"run {run_id} has no snapshot: it is {state}", hint="migrator snapshots list")
 
 
 def _print_verified(run: Run, damages: Sequence[str]) -> None:
@@ -152,9 +149,7 @@ def _print_verified(run: Run, damages: Sequence[str]) -> None:
 )
 @click.option("--rolled-back", is_flag=True, help="Also delete what undone runs set aside.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
-@click.option(
-    "--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=0, help="Wait for another run to end."
-)
+@click.option("--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=0, help="Wait for another run to end.")
 @screen.yes_option
 @click.option("--confirm", metavar="NAME", help="The env's name, where the settings want it typed.")
 @screen.json_option

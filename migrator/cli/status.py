@@ -31,9 +31,7 @@ _SHOWN = 5
 
 
 @click.command()
-@click.option(
-    "--exit-code", is_flag=True, help="Exit 3 when steps are pending, 4 when steps and ledger do not fit."
-)
+@click.option("--exit-code", is_flag=True, help="Exit 3 when steps are pending, 4 when steps and ledger do not fit.")
 @screen.json_option
 @click.pass_obj
 def command(settings: Settings, exit_code: bool) -> int:
@@ -70,9 +68,7 @@ def stale_tables(root: Path, applied: list[Applied]) -> list[str]:
 
 
 def _tables(root: Path) -> Iterator[tuple[str, float]]:
-    for top in sorted(
-        entry.name for entry in os.scandir(root) if entry.is_dir() and is_derived(entry.name + "/")
-    ):
+    for top in sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and is_derived(entry.name + "/")):
         for folder, folders, names in os.walk(root / top):
             folders.sort()
             for name in sorted(names):
@@ -119,9 +115,7 @@ def _print_cares(state: Status) -> None:
     if state.run_in_progress:
         lines.append(("change", f"in use by {state.run_in_progress}"))
     if state.owed:
-        lines.append(
-            ("warning", f"{state.owed} (by the next writing command, or {screen.typed('rollback')})")
-        )
+        lines.append(("warning", f"{state.owed} (by the next writing command, or {screen.typed('rollback')})"))
     if state.missing_mappings:
         runs = ", ".join(state.missing_mappings)
         lines.append(("warning", f"the copy of the mapping is missing and will be made again: {runs}"))

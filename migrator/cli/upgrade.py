@@ -42,26 +42,16 @@ class Kept:
 
 @click.command()
 @click.option("--to", metavar="NNNN", help="Up to and including this step.")
-@click.option(
-    "--plan", "plan_file", metavar="FILE", help="Do exactly this kept plan (its folder, or plan.json)."
-)
+@click.option("--plan", "plan_file", metavar="FILE", help="Do exactly this kept plan (its folder, or plan.json).")
 @click.option(
     "--accept-collision", "accept", metavar="ID", multiple=True, help="Let this collision stand (repeatable)."
 )
-@click.option(
-    "--override-staging", metavar="REASON", default="", help="Do without the proof on staging; is recorded."
-)
-@click.option(
-    "--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=0, help="Wait for another run to end."
-)
-@click.option(
-    "--jobs", metavar="N", type=click.IntRange(min=1), help="Worker processes; by default the cores."
-)
+@click.option("--override-staging", metavar="REASON", default="", help="Do without the proof on staging; is recorded.")
+@click.option("--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=0, help="Wait for another run to end.")
+@click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Worker processes; by default the cores.")
 @screen.yes_option
 @click.option("--confirm", metavar="NAME", help="The env's name, where the settings want it typed.")
-@click.option(
-    "--from", "origin", metavar="ENV", help="Copy the data root from this env where it is not there yet."
-)
+@click.option("--from", "origin", metavar="ENV", help="Copy the data root from this env where it is not there yet.")
 @screen.json_option
 @click.pass_obj
 def command(
@@ -228,7 +218,5 @@ def _committed(outcome: Outcome, run: Run, mapping: str, site: Site, spent: floa
     screen.show_facts(facts)
     warnings = text.kinds(outcome.problems)
     if warnings:
-        screen.show(
-            f"[yellow]{screen.symbol('warning')}[/] {warnings} [dim](issues.csv beside the mapping)[/]"
-        )
+        screen.show(f"[yellow]{screen.symbol('warning')}[/] {warnings} [dim](issues.csv beside the mapping)[/]")
     screen.show("[dim]A container or a shell that holds the old folder keeps it until it is restarted.[/]")

@@ -269,9 +269,7 @@ class Era:
             for replicate in range(1, self.draft_replicates + 1):
                 text = texts.draft_text(legacy.rng)
                 facts = {"combo": combo, "draft_template": template, "template": template, "text": text}
-                draft = legacy.add(
-                    self.form, "draft", model=model, replicate=replicate, cohort=self.cohort, **facts
-                )
+                draft = legacy.add(self.form, "draft", model=model, replicate=replicate, cohort=self.cohort, **facts)
                 for essay_template in self.essays if replicate == 1 else (COPY,):
                     self._below(legacy, legacy.essay(self.form, draft, essay_template))
 
@@ -330,9 +328,7 @@ def import_lost(legacy: Legacy) -> None:
     _lost_essay(legacy, kept.combo, (kept.template, kept.model), COPY, 2, texts.draft_text(legacy.rng))
 
 
-def _lost_essay(
-    legacy: Legacy, combo: str, draft: tuple[str, str], template: str, replicate: int, text: str
-) -> None:
+def _lost_essay(legacy: Legacy, combo: str, draft: tuple[str, str], template: str, replicate: int, text: str) -> None:
     draft_template, model = draft
     facts = {
         "combo": combo,
@@ -343,9 +339,7 @@ def _lost_essay(
     }
     name = f"{combo}_{draft_template}_{model}"
     cohort = CAFE if draft_template == _CREATIVE else ""
-    essay = legacy.add(
-        imported, "essay", parent=name, cohort=cohort, replicate=replicate, mode="copy", **facts
-    )
+    essay = legacy.add(imported, "essay", parent=name, cohort=cohort, replicate=replicate, mode="copy", **facts)
     for evaluation_template in ("novelty", "style-coherence-v3"):
         legacy.evaluation(imported, essay, evaluation_template)
 

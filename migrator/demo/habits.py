@@ -138,9 +138,7 @@ def no_verdict(legacy: Legacy) -> None:
         evaluation.json["parsed_metadata.json"] |= {"success": False, "error": "no SCORE line"}
         del evaluation.files["parsed.txt"]
     evaluations = legacy.of("evaluation", "theme-b")
-    for evaluation, text in zip(
-        evaluations[4::18] + evaluations[5::18], ("ten\n", "10.0\n") * 99, strict=False
-    ):
+    for evaluation, text in zip(evaluations[4::18] + evaluations[5::18], ("ten\n", "10.0\n") * 99, strict=False):
         evaluation.files["parsed.txt"] = text
 
 

@@ -30,9 +30,7 @@ def make_legacy_store(root: Path, *, seed: int = 2025, scale: int = 1) -> dict[s
     if scale < 1:
         raise ValueError(f"The scale of a demo store must be 1 or more, not {scale}.")
     if os.path.lexists(root) and not (root.is_dir() and not any(root.iterdir())):
-        raise FileExistsError(
-            f"{root} is there and not an empty folder; name another place for the demo store."
-        )
+        raise FileExistsError(f"{root} is there and not an empty folder; name another place for the demo store.")
     legacy = Legacy(Random(seed))
     for _ in range(scale):
         grow(legacy)

@@ -124,11 +124,7 @@ def _combo_mappings(legacy: Legacy, combos: Iterable[str]) -> str:
         "k_max": 3,
         "created_at": "2025-09-12T08:30:00",
     }
-    rows = (
-        {"combo_id": combo, "concept_id": concept} | facts
-        for combo in combos
-        for concept in legacy.combos[combo]
-    )
+    rows = ({"combo_id": combo, "concept_id": concept} | facts for combo in combos for concept in legacy.combos[combo])
     columns = ("combo_id", "version", "concept_id", "description_level", "k_max", "created_at")
     return _table(columns, rows)
 
@@ -190,9 +186,7 @@ def _derived(legacy: Legacy) -> Iterator[tuple[str, str]]:
     scores = _scores(legacy)
     yield "5_parsing/aggregated_scores.csv", _table(_SCORES.split(","), scores)
     task = ("combo_id", "draft_template", "generation_template", "generation_model")
-    columns, rows = _pivot(
-        scores, (*task, "generation_response_path"), "{evaluation_llm_model}_{evaluation_template}"
-    )
+    columns, rows = _pivot(scores, (*task, "generation_response_path"), "{evaluation_llm_model}_{evaluation_template}")
     yield "6_summary/generation_scores_pivot.csv", _table(columns, rows)
     for row in scores:
         row["essay_gen_id"] = row["parent_gen_id"]

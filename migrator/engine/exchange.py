@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from migrator.engine import files
 from migrator.errors import CareNeeded, MigratorError, UsageError
 
 STATE_SUFFIX = ".migrator"
+_OCTAL = re.compile(rb"\\([0-7]{3})")  # how the kernel writes blanks in a path
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,7 @@ class Place:
     def require(self) -> None:
         """Raise UsageError where there is no folder at the root."""
         if not self.real.is_dir():
-            raise UsageError(
-                "there is no such data root", where=self.root, hint="migrator --data-root DIR status"
-            )
+            raise UsageError("there is no such data root", where=self.root, hint="migrator --data-root DIR status")
 
     def require_same_file_system(self, folder: Path) -> None:
         """Raise UsageError where `folder` (or what will hold it) is on another file system than the tree."""
@@ -63,16 +63,14 @@ class Place:
             raise UsageError(
                 "the backups are on another file system than the data root: trees could not be exchanged",
                 where=folder,
-                hint=f"migrator --backups {self.real.parent / 'backups'} ...",
+                hint=f"name a folder with --backups on the file system of {self.real}",
             )
 
     def require_outside(self, folder: Path, name: str) -> None:
         """Raise UsageError where a folder of ours lies inside the tree, which would be copied into itself."""
         real = os.path.realpath(folder)
         if real == str(self.real) or real.startswith(f"{self.real}{os.sep}"):
-            raise UsageError(
-                f"the {name} lie inside the data root", where=folder, hint=f"--{name} DIR elsewhere"
-            )
+            raise UsageError(f"the {name} lie inside the data root", where=folder, hint=f"--{name} DIR elsewhere")
 
     def new_tree(self, run_folder: Path, run_id: str) -> Path:
         """Where the new tree of a run is built: in the run's folder, or beside the link's target."""
@@ -82,10 +80,11 @@ class Place:
 def mounts() -> list[str]:
     """Mount points of this process, as the kernel lists them."""
     try:
-        text = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
     except OSError:
         return []
-    return [line.split(" ")[4].encode().decode("unicode_escape") for line in text.splitlines()]
+    points = (line.split(b" ")[4] for line in lines)
+    return [os.fsdecode(_OCTAL.sub(lambda match: bytes([int(match[1], 8)]), point)) for point in points]
 
 
 def way_out(place: Place) -> str:
@@ -100,9 +99,7 @@ def require_switch(place: Place, backups: Path) -> None:
     listed = mounts()
     below = [mount for mount in listed if mount.startswith(real + "/")]
     if below:
-        raise MigratorError(
-            "a file system is mounted inside the data root", where=below[0], hint=f"umount {below[0]}"
-        )
+        raise MigratorError("a file system is mounted inside the data root", where=below[0], hint=f"umount {below[0]}")
     if real in listed:
         inner = place.root / "store"
         link = place.root.with_name(place.root.name + ".link")

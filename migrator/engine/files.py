@@ -96,9 +96,7 @@ def symlink(target: str, path: str | Path, *, dir_fd: int | None = None) -> None
     os.symlink(target, path, dir_fd=dir_fd)
 
 
-def set_link_attributes(
-    name: str, owner: tuple[int, int] | None, mtime_ns: int, *, dir_fd: int | None = None
-) -> None:
+def set_link_attributes(name: str, owner: tuple[int, int] | None, mtime_ns: int, *, dir_fd: int | None = None) -> None:
     """Give a symbolic link its owner and its time."""
     _point("attributes", name)
     if owner is not None:
@@ -121,9 +119,7 @@ def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Put a whole file in the place of another: readers find the old or the new one, also after a power cut."""
-    temporary = path.with_name(
-        f".{path.name}.tmp"
-    )  # one writer holds the lock: a left-over is its predecessor's
+    temporary = path.with_name(f".{path.name}.tmp")  # one writer holds the lock: a left-over is its predecessor's
     with contextlib.suppress(FileNotFoundError):
         remove_file(temporary)
     fd = new_file(temporary)
@@ -174,9 +170,7 @@ def rename(old: str | Path, new: str | Path) -> None:
 def exchange(a: str | Path, b: str | Path) -> None:
     """Exchange two names in one step. Raises OSError (EINVAL, EXDEV, EBUSY, ...) where that cannot be done."""
     _point("exchange", a)
-    result = _libc.renameat2(
-        _AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), ctypes.c_uint(_RENAME_EXCHANGE)
-    )
+    result = _libc.renameat2(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), ctypes.c_uint(_RENAME_EXCHANGE))
     if result != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), str(a), None, str(b))
@@ -205,15 +199,14 @@ def remove_dir(path: str | Path, *, dir_fd: int | None = None) -> None:
 
 def remove_tree(path: Path) -> None:
     """Remove a folder with all that is in it, never through a symbolic link. Missing is fine."""
-    try:
+    with contextlib.suppress(FileNotFoundError):
+        _make_writable(path)
         fd = os.open(path, _FOLDER)
-    except FileNotFoundError:
-        return
-    try:
-        _empty(fd)
-    finally:
-        os.close(fd)
-    remove_dir(path)
+        try:
+            _empty(fd)
+        finally:
+            os.close(fd)
+        remove_dir(path)
 
 
 def _empty(fd: int) -> None:
@@ -221,14 +214,21 @@ def _empty(fd: int) -> None:
         if not entry.is_dir(follow_symlinks=False):
             remove_file(entry.name, dir_fd=fd)
             continue
-        if not stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode) & stat.S_IRWXU == stat.S_IRWXU:
-            os.chmod(entry.name, stat.S_IRWXU, dir_fd=fd)  # a read-only folder of our own copy
+        _make_writable(entry.name, dir_fd=fd)
         child = os.open(entry.name, _FOLDER, dir_fd=fd)
         try:
             _empty(child)
         finally:
             os.close(child)
         remove_dir(entry.name, dir_fd=fd)
+
+
+def _make_writable(path: str | Path, *, dir_fd: int | None = None) -> None:
+    """Let a read-only folder of our own copy be emptied."""
+    mode = os.stat(path, dir_fd=dir_fd, follow_symlinks=False).st_mode
+    if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+        _point("chmod", path)
+        os.chmod(path, stat.S_IMODE(mode) | stat.S_IRWXU, dir_fd=dir_fd)
 
 
 def _entries(fd: int) -> Iterator[os.DirEntry[str]]:

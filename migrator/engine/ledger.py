@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from migrator.engine.snapshots import is_run_id
 from migrator.engine.steps import Step
 from migrator.errors import CareNeeded, DecisionNeeded
 
@@ -36,7 +37,7 @@ def parse(data: bytes, where: Path) -> list[Applied]:
     entries = []
     for number, line in enumerate(data.splitlines(), 1):
         try:
-            entries.append(Applied(**json.loads(line)))
+            entries.append(_proven(Applied(**json.loads(line))))
         except (ValueError, TypeError) as error:
             raise CareNeeded(
                 f"line {number} of the ledger cannot be read: {error}",
@@ -44,6 +45,17 @@ def parse(data: bytes, where: Path) -> list[Applied]:
                 hint="migrator snapshots list shows the trees from before each run",
             ) from None
     return entries
+
+
+def _proven(entry: Applied) -> Applied:
+    """The entry with values of the right types: its run id becomes a path, its number is compared."""
+    for one in fields(Applied):
+        value = getattr(entry, one.name)
+        if not isinstance(value, dict if one.name == "counts" else str):
+            raise TypeError(f"{one.name} is {value!r}")
+    if not is_run_id(entry.run_id):
+        raise ValueError(f"{entry.run_id!r} is not a run id")
+    return entry
 
 
 def read(path: Path) -> list[Applied]:
@@ -56,7 +68,9 @@ def read(path: Path) -> list[Applied]:
 
 def render(entries: Iterable[Applied]) -> bytes:
     """The lines of a ledger."""
-    return b"".join(json.dumps(asdict(entry), ensure_ascii=False).encode() + b"\n" for entry in entries)
+    return b"".join(
+        json.dumps(asdict(entry), ensure_ascii=False).encode(errors="backslashreplace") + b"\n" for entry in entries
+    )
 
 
 def runs(entries: Iterable[Applied]) -> list[str]:

@@ -48,14 +48,21 @@ def hold(folder: Path, what: str, *, shared: bool = False, wait: float = 0) -> I
             where=folder / LOCK,
             hint="check who owns the folder",
         ) from error
+    noted = False
     try:
         _acquire(fd, folder, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait)
         if not shared:
             note = {"pid": os.getpid(), "who": who(), "what": what}
             files.write_lock(fd, json.dumps(note).encode(), folder / LOCK)
+            noted = True
         yield
     finally:
-        os.close(fd)  # releases the lock
+        try:
+            if noted:
+                with contextlib.suppress(OSError):  # a note for people; what it was held for is done
+                    files.write_lock(fd, b"", folder / LOCK)
+        finally:
+            os.close(fd)  # releases the lock
 
 
 def _acquire(fd: int, folder: Path, mode: int, wait: float) -> None:

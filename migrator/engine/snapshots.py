@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +60,17 @@ class Run:
         return self.state == COMMITTED and not self.pruned
 
 
+_EXAMPLE = Run("", "", 0, "", "")
+
+
+def is_run_id(text: object) -> bool:
+    """Whether a text is a run's id (it becomes a path)."""
+    return isinstance(text, str) and bool(_RUN_ID.fullmatch(text))
+
+
 def check_run_id(run_id: str) -> str:
     """The run id, or UsageError where it is none (it becomes a path)."""
-    if not _RUN_ID.fullmatch(run_id):
+    if not is_run_id(run_id):
         raise UsageError(f"{run_id!r} is not a run id", hint="migrator history lists them")
     return run_id
 
@@ -70,20 +78,29 @@ def check_run_id(run_id: str) -> str:
 def write(folder: Path, run: Run) -> None:
     """Put run.json in its place, durably."""
     files.replace_file(
-        folder / RUN_FILE, json.dumps(asdict(run), indent=2, ensure_ascii=False).encode() + b"\n"
+        folder / RUN_FILE,
+        json.dumps(asdict(run), indent=2, ensure_ascii=False).encode(errors="backslashreplace") + b"\n",
     )
 
 
 def read(folder: Path) -> Run:
     """A run's run.json. Raises CareNeeded where it cannot be read, UsageError where there is no such run."""
     try:
-        return Run(**json.loads((folder / RUN_FILE).read_bytes()))
+        return _proven(Run(**json.loads((folder / RUN_FILE).read_bytes())), folder)
     except FileNotFoundError:
-        raise UsageError(
-            f"there is no run {folder.name}", where=folder, hint="migrator history lists them"
-        ) from None
+        raise UsageError(f"there is no run {folder.name}", where=folder, hint="migrator history lists them") from None
     except (OSError, ValueError, TypeError) as error:
         raise CareNeeded(f"run.json cannot be read: {error}", where=folder / RUN_FILE) from None
+
+
+def _proven(run: Run, folder: Path) -> Run:
+    """The record with values of the right types, in its own folder. Raises TypeError or ValueError."""
+    for one in fields(Run):
+        if type(getattr(run, one.name)) is not type(getattr(_EXAMPLE, one.name)):
+            raise TypeError(f"{one.name} is {getattr(run, one.name)!r}")
+    if run.run_id != folder.name or run.state not in (BUILDING, COMMITTED, FAILED, ROLLED_BACK):
+        raise ValueError(f"it says {run.run_id!r}, {run.state!r}")
+    return run
 
 
 def of_root(backups: Path, root: Path) -> list[Run]:
@@ -110,13 +127,13 @@ class Manifest:
         """One digest for the tree: paths, kinds, modes, contents; no times, so equal trees have equal digests."""
         digests = self.digests
         lines = [
-            f"{e.kind} {e.mode:o} {digests.get(e.path, '-')} {_text(e.target)} {_text(e.path)}"
+            f"{e.kind}\t{e.mode:o}\t{digests.get(e.path, '-')}\t{_text(e.path)}\t{_text(e.target)}"
             for e in self.entries
         ]
         return _seal("\n".join(lines).encode())
 
     def render(self) -> bytes:
-        """A line an entry (kind, mode, owner, group, size, times in ns, digest, path, link), then one that seals them."""
+        """A line an entry (kind, mode, owner, group, size, times in ns, digest, path, link), then their seal."""
         digests = self.digests
         lines = [
             f"{e.kind}\t{e.mode:o}\t{e.uid}\t{e.gid}\t{e.size}\t{e.mtime_ns}\t{e.ctime_ns}\t"
@@ -152,9 +169,7 @@ def read_manifest(path: Path) -> Manifest:
         rows = [_parsed(line) for line in body.decode().split("\n")[:-1]]
         if seal != {"entries": len(rows), "blake2b": _seal(body)}:
             raise ValueError("its seal does not fit")
-        return Manifest(
-            [entry for entry, _ in rows], {entry.path: digest for entry, digest in rows if digest != "-"}
-        )
+        return Manifest([entry for entry, _ in rows], {entry.path: digest for entry, digest in rows if digest != "-"})
     except (OSError, ValueError, TypeError, IndexError) as error:
         raise CareNeeded(
             f"the manifest of a snapshot cannot be trusted: {error}",
@@ -186,9 +201,7 @@ def damages(root: Path, manifest: Manifest, *, full: bool, ignore: Iterable[str]
         elif new.kind == FILE and (full or old.ctime_ns != new.ctime_ns):
             doubtful.append(path)
     digests = hash_files(root, sorted(doubtful))
-    found += [
-        f"{path} has another content" for path in doubtful if digests[path] != manifest.digests.get(path, "")
-    ]
+    found += [f"{path} has another content" for path in doubtful if digests[path] != manifest.digests.get(path, "")]
     return sorted(found)
 
 

@@ -44,15 +44,13 @@ def discover(folder: Path) -> list[Step]:
     Raises DecisionNeeded for a gap, a number twice or a file that is no step, MigratorError for one that cannot run.
     """
     if not folder.is_dir():
-        raise MigratorError(
-            "there is no folder of steps", where=folder, hint="migrator --migrations DIR ... or init"
-        )
+        raise MigratorError("there is no folder of steps", where=folder, hint="migrator --migrations DIR ... or init")
     found = sorted(path for path in folder.glob("*.py") if not path.name.startswith(("_", ".", "test_")))
     matches = [(path, _NAME.fullmatch(path.name)) for path in found]
     faults = [f"{path.name} is not called NNNN_name.py" for path, match in matches if not match]
     numbers = [match[1] for _, match in matches if match]
     faults += [f"two steps have the number {n}" for n in sorted({n for n in numbers if numbers.count(n) > 1})]
-    expected = [f"{n:04}" for n in range(1, len(set(numbers)) + 1)]
+    expected = [f"{n:04}" for n in range(1, int(max(numbers, default="0")) + 1)]
     missing = sorted(set(expected) - set(numbers))
     if missing:
         faults.append(f"the numbers have a gap: {', '.join(missing)} missing")
@@ -71,7 +69,7 @@ def _load(path: Path, number: str, name: str) -> Step:
         exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
     except (OSError, SyntaxError, ValueError) as error:
         raise MigratorError(f"step {path.name} cannot be read: {error}", where=path) from None
-    except Exception as error:  # noqa: BLE001 - the author's code may raise anything; it is told, not passed on
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the author's code may raise anything; it is told, not passed on
         raise MigratorError(f"step {path.name} fails when it is imported: {error!r}", where=path) from None
     changes = module.__dict__.get("changes")
     if not callable(changes):

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 _TOKEN = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 _MAP = bytes(1 if byte in _TOKEN else 0 for byte in range(256))
-_LONGEST = 4096  # no file name is longer: a longer run is cut there
 _WHOLE = 1 << 20  # pieces smaller than this are the end of a file, or all of it
 
 
@@ -32,9 +31,7 @@ class Tokens:
         self.plain = frozenset(name for name in encoded if not name.translate(None, _TOKEN))
         odd = sorted(encoded - self.plain, key=len, reverse=True)  # blanks, dots, other scripts in a name
         edge = b"[0-9a-zA-Z_-]"
-        self.odd = (
-            re.compile(b"(?<!%s)(?:%s)(?!%s)" % (edge, b"|".join(map(re.escape, odd)), edge)) if odd else None
-        )
+        self.odd = re.compile(b"(?<!%s)(?:%s)(?!%s)" % (edge, b"|".join(map(re.escape, odd)), edge)) if odd else None
         self.lengths = frozenset(map(len, self.plain))
         self.shortest = min(self.lengths, default=0)
 
@@ -84,7 +81,7 @@ class Search:
             return  # small enough, or a name with blanks in it may go on behind any of them
         data = b"".join(self.pieces)
         cut = len(data)
-        while cut > len(data) - _LONGEST and _MAP[data[cut - 1]]:
+        while cut > 0 and _MAP[data[cut - 1]]:
             cut -= 1
         self.pieces = [data[cut:]]
         self._look(data[:cut])
@@ -96,13 +93,13 @@ class Search:
         return self.hits
 
     def _look(self, data: bytes) -> None:
-        for start, token in self.tokens.places(data):
-            self._hit(data, start, token)
+        places = [(start, token) for start, token in self.tokens.places(data)]
         if self.tokens.odd:
-            for match in self.tokens.odd.finditer(data):
-                self._hit(data, match.start(), match.group())
+            places += [(match.start(), match.group()) for match in self.tokens.odd.finditer(data)]
+            places.sort()
+        line, counted = self.line, 0
+        for start, token in places:
+            line += data.count(b"\n", counted, start)
+            counted = start
+            self.hits.append(Hit(self.path, line, token.decode(errors="surrogateescape")))
         self.line += data.count(b"\n")
-
-    def _hit(self, data: bytes, start: int, token: bytes) -> None:
-        line = self.line + data.count(b"\n", 0, start)
-        self.hits.append(Hit(self.path, line, token.decode(errors="surrogateescape")))

@@ -184,11 +184,13 @@ def targets(entries: Iterable[Entry], moves: Mapping[str, str]) -> dict[str, str
     for entry in entries:
         if not entry.path:
             continue
-        if entry.path in moves:
-            result[entry.path] = moves[entry.path]
-            continue
         folder, slash, name = entry.path.rpartition("/")
         parent = result[folder]
+        if entry.path in moves:
+            result[entry.path] = moves[entry.path]
+            if moves[entry.path].rpartition("/")[0] != parent:
+                raise MigratorError("a recipe renames within a folder only", where=moves[entry.path])
+            continue
         result[entry.path] = f"{parent}/{name}" if slash else name
     if len(set(result.values())) != len(result):
         seen: set[str] = set()
@@ -258,10 +260,7 @@ def _chunks(folders: list[_Folder], jobs: int | None) -> list[list[_Folder]]:
             units.append([folder])
         else:
             units[-1].append(folder)
-    costs = [
-        sum(2 + 2 * len(f.members) + sum(m[0].size for m in f.members) // 20_000 for f in unit)
-        for unit in units
-    ]
+    costs = [sum(2 + 2 * len(f.members) + sum(m[0].size for m in f.members) // 20_000 for f in unit) for unit in units]
     share = min(sum(costs) / ((jobs or cores()) * _CHUNKS_PER_WORKER) + 1, _LARGEST_CHUNK)
     chunks: list[list[_Folder]] = [[]]
     cost = 0.0
@@ -441,7 +440,7 @@ def _attributes(target: Path, folder: str, unfinished: Mapping[str, Entry]) -> t
     else:
         status = os.stat(target / folder)
         mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)
-    return mode & 0o777, None if owner == _ME else owner
+    return mode & 0o2777, None if owner == _ME else owner
 
 
 # -- hashing
@@ -453,9 +452,7 @@ def hash_files(root: Path, paths: Sequence[str], jobs: int | None = None) -> dic
     parts = [paths[start : start + share] for start in range(0, len(paths), share)]
     with executor(len(paths), jobs) as pool:
         return {
-            path: digest
-            for part in pool.map(_hash_chunk, [str(root)] * len(parts), parts)
-            for path, digest in part
+            path: digest for part in pool.map(_hash_chunk, [str(root)] * len(parts), parts) for path, digest in part
         }
 
 

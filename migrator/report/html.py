@@ -143,9 +143,7 @@ def _section(title: str, *parts: str, note: str = "") -> str:
 def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of cells that are HTML already; a header that starts with `>` is one of numbers."""
     classes = [' class="n"' if header.startswith(">") else "" for header in headers]
-    head = "".join(
-        f"<th{kind}>{_e(name.removeprefix('>'))}</th>" for kind, name in zip(classes, headers, strict=True)
-    )
+    head = "".join(f"<th{kind}>{_e(name.removeprefix('>'))}</th>" for kind, name in zip(classes, headers, strict=True))
     body = "\n".join(
         "<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(classes, row, strict=True)) + "</tr>"
         for row in rows
@@ -192,9 +190,7 @@ def _verdict(plan: Plan, outcome: Outcome | None) -> str:
     if _happened(outcome):
         return _said("", "Committed", "The new tree is in place; the one from before is kept as a snapshot.")
     if blocking:
-        return _said(
-            "bad", "Blocked", f"{many(blocking, 'issue')} must be settled first. All are listed below."
-        )
+        return _said("bad", "Blocked", f"{many(blocking, 'issue')} must be settled first. All are listed below.")
     warnings = many(len(plan.problems), "warning")
     return _said("", "Ready", f"Nothing stands against this plan; {warnings}.")
 
@@ -212,9 +208,7 @@ def _numbers(plan: Plan, outcome: Outcome | None) -> str:
         (0, "", "deleted" if done else "to delete"),
         (collisions, "bad" if collisions else "", "collision" if collisions == 1 else "collisions"),
     )
-    boxes = "\n".join(
-        f'<div class="card"><b class="{kind}">{n:,}</b>{label}</div>' for n, kind, label in cards
-    )
+    boxes = "\n".join(f'<div class="card"><b class="{kind}">{n:,}</b>{label}</div>' for n, kind, label in cards)
     return f'<div class="cards">\n{boxes}\n</div>'
 
 
@@ -247,9 +241,7 @@ def _one_id(plan: Plan) -> str:
         _part("after: the task itself", gen.gen_id, "new"),
     ]
     article = "a draft" if gen.stage == "draft" else f"an {gen.stage}"
-    lead = (
-        f'<p class="dim">A generation of this store, {article}: its id is a function of what was asked.</p>'
-    )
+    lead = f'<p class="dim">A generation of this store, {article}: its id is a function of what was asked.</p>'
     return _section("How ids change", lead, '<div class="way">' + "\n".join(steps) + "</div>")
 
 
@@ -275,9 +267,7 @@ def _stages(plan: Plan) -> str:
     rows = [(stage, [(verb, stages[stage][verb]) for verb in _VERBS]) for stage in STAGES]
     used = [verb for verb in _VERBS if any(stages[stage][verb] for stage in STAGES)]
     legend = "".join(f'<span><i style="background: var(--{verb})"></i>{verb}</span>' for verb in used)
-    return _section(
-        "What happens to each stage", f'<p class="legend">{legend}</p>', _bars(rows, most, "stages")
-    )
+    return _section("What happens to each stage", f'<p class="legend">{legend}</p>', _bars(rows, most, "stages"))
 
 
 def _bars(rows: Sequence[tuple[str, Sequence[tuple[str, int]]]], most: int, name: str) -> str:
@@ -286,15 +276,11 @@ def _bars(rows: Sequence[tuple[str, Sequence[tuple[str, int]]]], most: int, name
     lines = []
     for index, (label, values) in enumerate(rows):
         top, x = index * height, float(_LEFT)
-        lines.append(
-            f'<text class="dim" x="{_LEFT - 12}" y="{top + 24}" text-anchor="end">{_e(label)}</text>'
-        )
+        lines.append(f'<text class="dim" x="{_LEFT - 12}" y="{top + 24}" text-anchor="end">{_e(label)}</text>')
         for verb, count in values:
             if count:
                 width = max(count / most * _BAR, 1.5)  # one in a million must be seen
-                lines.append(
-                    f'<rect class="{verb}" x="{x:.1f}" y="{top + 8}" width="{width:.1f}" height="22"/>'
-                )
+                lines.append(f'<rect class="{verb}" x="{x:.1f}" y="{top + 8}" width="{width:.1f}" height="22"/>')
                 x += width
         numbers = ", ".join(f"{count:,} {verb}" for verb, count in values if count) or "none"
         lines.append(f'<text x="{x + 10:.1f}" y="{top + 24}">{numbers}</text>')
@@ -324,9 +310,7 @@ def _collisions(plan: Plan, problems: Sequence[Problem]) -> str:
         f"text gets it; the others get a suffix. To accept one: {_code('upgrade --accept-collision ID')}</p>"
     )
     bearers = _by_bare_id(plan.after, {(problem.stage, problem.gen_id) for problem in found})
-    pairs = (
-        _collision(problem, bearers.get((problem.stage, problem.gen_id), [])) for problem in found[:ROWS]
-    )
+    pairs = (_collision(problem, bearers.get((problem.stage, problem.gen_id), [])) for problem in found[:ROWS])
     return _section("Collisions", lead, *pairs)
 
 
@@ -432,10 +416,7 @@ def _synthetic(plan: Plan) -> str:
         "llm_model_id": "Model",
         "replicate": ">Replicate",
     }
-    rows = (
-        [_code(row[name]) if name != "how" else _e(row[name]) for name in names]
-        for row in plan.synthetic[:ROWS]
-    )
+    rows = ([_code(row[name]) if name != "how" else _e(row[name]) for name in names] for row in plan.synthetic[:ROWS])
     note = _first(len(plan.synthetic), "synthetic_drafts.csv")
     table = _table(tuple(names.values()), rows)
     listed = _folded("Each essay that got a draft", table, opened=len(plan.synthetic) <= _SHORT)

@@ -165,9 +165,7 @@ def steps_table(plan: Plan, encoding: str) -> Table:
         verbs = [verb for verb in _VERBS if any(verb in touched for touched in effect.touched.values())]
         for verb in verbs:
             cells = [number(effect.touched.get(stage, {}).get(verb, 0)) for stage in STAGES]
-            table.add_row(
-                marked(_VERBS[verb], encoding), name, verb, *(_dashed(cell, encoding) for cell in cells)
-            )
+            table.add_row(marked(_VERBS[verb], encoding), name, verb, *(_dashed(cell, encoding) for cell in cells))
             name = ""
         if not verbs:
             table.add_row(marked("none", encoding), name, "[dim]changes nothing[/]")
@@ -189,9 +187,7 @@ def checks_table(plan: Plan, free: int, encoding: str) -> Table:
     open_ones = sum(problem.kind == ID_COLLISION for problem in plan.blocking)
     value = many(collisions, "collision") if collisions else "no collision"
     remark = "  [dim](accepted)[/]" if collisions and not open_ones else ""
-    table.add_row(
-        marked("bad" if open_ones else "done", encoding), "no two generations share an id", value + remark
-    )
+    table.add_row(marked("bad" if open_ones else "done", encoding), "no two generations share an id", value + remark)
     enough = plan.bytes_needed <= free
     table.add_row(
         marked("done" if enough else "bad", encoding),
@@ -236,9 +232,7 @@ def estimate(plan: Plan) -> str:
 
 def set_aside(root: Path, problems: Sequence[Problem], shown: int = 3) -> list[str]:
     """Shell commands that take the first few blocked generations out of the store, without losing them."""
-    gens = sorted(
-        {(p.stage, p.gen_id) for p in problems if p.stage in STAGES and p.gen_id and p.kind != ID_COLLISION}
-    )
+    gens = sorted({(p.stage, p.gen_id) for p in problems if p.stage in STAGES and p.gen_id and p.kind != ID_COLLISION})
     commands = []
     for stage, gen_id in gens[:shown]:
         folder = root / GENS / stage
@@ -253,9 +247,7 @@ def _quoted(path: Path) -> str:
     """A path for a shell; what a terminal would act on in the form $'...'."""
     word = str(path)
     return (
-        shlex.quote(word)
-        if plain(word) == word
-        else "$'" + plain(word.replace("\\", "\\\\").replace("'", "\\'")) + "'"
+        shlex.quote(word) if plain(word) == word else "$'" + plain(word.replace("\\", "\\\\").replace("'", "\\'")) + "'"
     )
 
 

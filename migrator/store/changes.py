@@ -118,9 +118,7 @@ def fold(store: Inventory, changes: Iterable[Change]) -> tuple[Inventory, Effect
     todo = _sort(store, changes)
     gens = dict(store.gens)
     for key, add in todo.adds.items():
-        gens[key] = Gen(
-            add.stage, add.gen_id, "", Documents({METADATA: dict(add.metadata)}), {}, dict(add.texts)
-        )
+        gens[key] = Gen(add.stage, add.gen_id, "", Documents({METADATA: dict(add.metadata)}), {}, dict(add.texts))
     for key in {*todo.edits, *todo.numbers, *todo.relinks}:
         gens[key] = _edited(gens[key], todo)
     tables = _relinked_tables(store, gens, todo) if todo.relinks or todo.numbers else store.tables
@@ -175,11 +173,7 @@ def _sort(store: Inventory, changes: Iterable[Change]) -> _Sorted:
             todo.edits.setdefault(key, []).append(change)
             continue
         slot: dict[Key, Any] = (
-            todo.renames
-            if isinstance(change, Rename)
-            else todo.relinks
-            if isinstance(change, Relink)
-            else todo.numbers
+            todo.renames if isinstance(change, Rename) else todo.relinks if isinstance(change, Relink) else todo.numbers
         )
         if key in slot:
             raise MigratorError(f"a step changes {key[0]} {key[1]} twice in the same way")
@@ -195,9 +189,7 @@ def _sort(store: Inventory, changes: Iterable[Change]) -> _Sorted:
     for key, parent in todo.relinks.items():
         target = (PARENT_STAGE[key[0]], parent)
         if not store.exists(target) and target not in todo.adds:
-            raise MigratorError(
-                f"a step gives {key[0]} {key[1]} the parent {parent}, which is not in the store"
-            )
+            raise MigratorError(f"a step gives {key[0]} {key[1]} the parent {parent}, which is not in the store")
     if any(problem.blocking for problem in (*store.problems, *todo.problems)):
         _keep_off_others(store, todo.renames)
     final = [_now(key, todo.renames) for key in (*store.gens, *store.unread, *todo.adds)]

@@ -151,9 +151,7 @@ def _same(a: object, b: object) -> bool:
 
 
 def _with(document: Document, values: Mapping[str, Any]) -> Document:
-    changed = {
-        key: value for key, value in values.items() if key not in document or not _same(document[key], value)
-    }
+    changed = {key: value for key, value in values.items() if key not in document or not _same(document[key], value)}
     return {**document, **changed} if changed else document
 
 

@@ -67,7 +67,11 @@ class SignatureError(MigratorError, ValueError):
 
     def __init__(self, stage: str, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
+        self.stage = stage
         super().__init__(f"no signature for this {stage}: " + "; ".join(f.message for f in self.faults))
+
+    def __reduce__(self) -> tuple[type[SignatureError], tuple[str, tuple[Fault, ...]]]:
+        return SignatureError, (self.stage, self.faults)
 
 
 def is_absent(value: object) -> bool:
@@ -75,7 +79,7 @@ def is_absent(value: object) -> bool:
     if isinstance(value, str):
         text = value.strip()
         return not text or (len(text) <= _LONGEST_ABSENT and text.lower() in _ABSENT)
-    return value is None or value != value  # noqa: PLR0124 - NaN is the one value that is not itself
+    return value is None or value != value
 
 
 def normalise(value: object) -> str:

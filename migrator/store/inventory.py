@@ -24,9 +24,11 @@ from migrator.store.layout import (
     DOCUMENTS,
     DRAFT,
     GENS,
+    MAPPINGS,
     MEMBERSHIP,
     METADATA,
     MODELS_TABLE,
+    OWN,
     REPLICATION_TABLE,
     STAGES,
     TASKS,
@@ -108,21 +110,15 @@ class Inventory:
     tables: Mapping[str, Table] = field(default_factory=dict)  # membership.csv and 2_tasks/*.csv, by path
     selections: Mapping[str, str] = field(default_factory=dict)  # 2_tasks/selected_*.txt, by path
     copies: tuple[str, ...] = ()  # file names in selected_essays
-    generators: Mapping[str, Mapping[str, str]] = field(
-        default_factory=dict
-    )  # stage -> template -> generator
+    generators: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # stage -> template -> generator
     templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # stage -> ids as listed
     models: tuple[str, ...] = ()  # ids of llm_models.csv as listed
-    replication: Mapping[str, int] = field(
-        default_factory=dict
-    )  # stage -> replicates, where that is a number
+    replication: Mapping[str, int] = field(default_factory=dict)  # stage -> replicates, where that is a number
     scheme: IdScheme = DEFAULT_SCHEME
     problems: tuple[Problem, ...] = ()
 
     @classmethod
-    def read(
-        cls, root: Path, scheme: IdScheme = DEFAULT_SCHEME, documents: Sequence[str] = DOCUMENTS
-    ) -> Inventory:
+    def read(cls, root: Path, scheme: IdScheme = DEFAULT_SCHEME, documents: Sequence[str] = DOCUMENTS) -> Inventory:
         """Read a data root, of each generation these JSON files.
 
         Raises MigratorError where it has no gens/; everything else that is wrong is a Problem.
@@ -206,9 +202,7 @@ class Inventory:
             cells: dict[Key, list[str]] = {}
             for _, _, table in self.cohorts():
                 for _, record in table.records() if column in table.columns else ():
-                    cells.setdefault((record["stage"].strip(), record["gen_id"].strip()), []).append(
-                        record[column]
-                    )
+                    cells.setdefault((record["stage"].strip(), record["gen_id"].strip()), []).append(record[column])
             cache[column] = cells
         return cache[column].get(gen.key, [])
 
@@ -245,6 +239,9 @@ class _Reader:
                 where=self.root,
                 hint="migrator --data-root DIR status",
             )
+        for folder in (OWN, MAPPINGS):
+            if os.path.lexists(self.root / folder) and not stat.S_ISDIR(os.lstat(self.root / folder).st_mode):
+                self._problem(UNSAFE_PATH, folder, "is ours and must be a folder, not a link or a file")
         tables = dict(self._tables())
         rows = self._rows(tables)
         gens = {key: gen for stage in STAGES for key, gen in self._stage(stage, rows)}
@@ -278,9 +275,7 @@ class _Reader:
                 self._identity(gens[key])
         mentioned = {gen.parent_key for gen in gens.values() if gen.parent_key}
         for table in tables.values():
-            mentioned |= {
-                (record["stage"].strip(), record["gen_id"].strip()) for _, record in table.records()
-            }
+            mentioned |= {(record["stage"].strip(), record["gen_id"].strip()) for _, record in table.records()}
         self.unread |= {key for key in mentioned - gens.keys() if self._is_folder(key)}
         inventory = Inventory(
             root=self.root,
@@ -294,15 +289,18 @@ class _Reader:
     def _is_folder(self, key: Key) -> bool:
         """Whether a pair is the key of a generation's folder; it may come from a table and be any text."""
         stage, gen_id = key
-        return (
-            stage in STAGES and unsafe_id(gen_id) is None and (self.root / gen_path(stage, gen_id)).is_dir()
-        )
+        if stage not in STAGES or unsafe_id(gen_id):
+            return False
+        try:
+            return (self.root / gen_path(stage, gen_id)).is_dir()
+        except OSError:  # a name that no file system takes
+            return False
 
     def _problem(self, kind: str, path: str, message: str, key: Key = ("", "")) -> None:
         self.problems.append(Problem(kind, *key, path=path, message=message))
 
     def _names(self, folder: str, *, folders: bool = False) -> list[str]:
-        """Sorted names in a folder, without dot names; a folder that is a symbolic link is a problem, since a run cannot follow it."""
+        """Sorted names in a folder, without dot names. A symbolic link in a folder's place is a problem."""
         if (self.root / folder).is_symlink():
             self._problem(UNSAFE_PATH, folder, _LINKED)
             return []
@@ -354,9 +352,7 @@ class _Reader:
                 if data is not None:
                     documents[name] = codec.loads(data)
                 elif name == METADATA:
-                    self._problem(
-                        MISSING_METADATA, path, f"the generation has no {name}; {set_aside(key)}", key
-                    )
+                    self._problem(MISSING_METADATA, path, f"the generation has no {name}; {set_aside(key)}", key)
                     sound = False
             except (Unreadable, codec.InvalidJson) as error:
                 self._problem(INVALID_JSON, path, f"{error}; {set_aside(key)}", key)
@@ -367,9 +363,7 @@ class _Reader:
         path = f"{gen.path}/{METADATA}"
         gen_id, stage = gen.metadata.get("gen_id"), gen.metadata.get("stage")
         if not is_absent(gen_id) and gen_id != gen.gen_id:
-            self._problem(
-                GEN_ID_MISMATCH, path, f"gen_id is {gen_id!r}, the folder is {gen.gen_id!r}", gen.key
-            )
+            self._problem(GEN_ID_MISMATCH, path, f"gen_id is {gen_id!r}, the folder is {gen.gen_id!r}", gen.key)
             reason = unsafe_id(gen_id) if isinstance(gen_id, str) else None
             if reason:
                 self._problem(UNSAFE_PATH, path, f"gen_id {gen_id!r} {reason}", gen.key)
@@ -456,8 +450,7 @@ class _Reader:
             listed[stage] = tuple(record["template_id"].strip() for record in records)
             if "generator" in table.columns:
                 generators[stage] = {
-                    normalise(record["template_id"]): normalise(record["generator"]) or "llm"
-                    for record in records
+                    normalise(record["template_id"]): normalise(record["generator"]) or "llm" for record in records
                 }
         return generators, listed
 

@@ -34,7 +34,9 @@ def sorted_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    lines = [",".join([cell_with("", "" if value is None else str(value)) for value in row]) for row in (columns, *rows)]
+    lines = [
+        ",".join([cell_with("", "" if value is None else str(value)) for value in row]) for row in (columns, *rows)
+    ]
     return ("\n".join(lines) + "\n").encode(errors="backslashreplace")
 
 

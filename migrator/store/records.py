@@ -137,9 +137,7 @@ class Gen:
     def parent_key(self) -> Key | None:
         """(stage, gen_id) of the parent, or None."""
         parent = self.parent
-        return (
-            None if parent is None or self.stage not in PARENT_STAGE else (PARENT_STAGE[self.stage], parent)
-        )
+        return None if parent is None or self.stage not in PARENT_STAGE else (PARENT_STAGE[self.stage], parent)
 
     @property
     def replicate(self) -> Any:
@@ -190,9 +188,7 @@ class Gen:
 
     def signature(self, **overrides: object) -> Signature:
         """The signature from what was read; `overrides` replace fields. Raises SignatureError."""
-        return compute_signature(
-            self.stage, **{**self.signature_fields(), "replicate": self.replicate, **overrides}
-        )
+        return compute_signature(self.stage, **{**self.signature_fields(), "replicate": self.replicate, **overrides})
 
 
 def documents_of(gen: Gen) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -123,9 +123,7 @@ class Table:
         for row in _records(text[len(bom) :]):
             if columns:
                 if row.cells and len(row.cells) != len(columns):
-                    raise InvalidTable(
-                        f"line {row.line} has {len(row.cells)} cells, the header has {len(columns)}"
-                    )
+                    raise InvalidTable(f"line {row.line} has {len(row.cells)} cells, the header has {len(columns)}")
                 rows.append(row)
                 continue
             head.append(row)
@@ -153,9 +151,7 @@ class Table:
             if row.cells:
                 yield row.line, dict(zip(self.columns, map(cell_value, row.cells), strict=True))
 
-    def edited(
-        self, cells: Mapping[tuple[int, int], str], inserts: Mapping[int, Sequence[Mapping[str, str]]]
-    ) -> Table:
+    def edited(self, cells: Mapping[tuple[int, int], str], inserts: Mapping[int, Sequence[Mapping[str, str]]]) -> Table:
         """The table with new values at (row index, column index) and new records before row indexes.
 
         New records have the line end of the row that they stand before, and a blank in each column they do not name.

@@ -47,8 +47,7 @@ STORE: dict[str, Any] = {
 def as_tree(files: dict[str, Any]) -> Tree:
     """Files as bytes: texts in UTF-8, all else as JSON."""
     return {
-        path: value.encode() if isinstance(value, str) else json.dumps(value).encode()
-        for path, value in files.items()
+        path: value.encode() if isinstance(value, str) else json.dumps(value).encode() for path, value in files.items()
     }
 
 

@@ -78,9 +78,7 @@ def test_a_wrong_id_and_an_orphan_are_told(root: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("path", ["metadata.json", "parsed.txt", "."])
-def test_paths_name_the_generation_to_look_at(
-    root: Path, capsys: pytest.CaptureFixture[str], path: str
-) -> None:
+def test_paths_name_the_generation_to_look_at(root: Path, capsys: pytest.CaptureFixture[str], path: str) -> None:
     """Any file of a generation stands for it, the data root is found above, nothing beside is read."""
     bad = write(root, "draft", "d_bad", **METADATA[DRAFT])
     (bad.parent / "parsed.txt").write_text("text")
@@ -131,9 +129,7 @@ def test_annotations_for_github(root: Path, capsys: pytest.CaptureFixture[str]) 
     assert run("--data-root", root, "check", "--format", "github") == 1
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith(
-        "::error file=data/gens/draft/d_a%2Cb%3Ac%25/metadata.json,title=invalid-field"
-    )
+    assert lines[0].startswith("::error file=data/gens/draft/d_a%2Cb%3Ac%25/metadata.json,title=invalid-field")
     assert "\x1b" not in lines[0]
     assert not lines[0].endswith("gotcha")
 

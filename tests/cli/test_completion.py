@@ -12,9 +12,7 @@ import pytest
 from migrator.cli import main
 
 
-@pytest.mark.parametrize(
-    ("shell", "mark"), [("bash", "complete -o"), ("zsh", "#compdef"), ("fish", "complete ")]
-)
+@pytest.mark.parametrize(("shell", "mark"), [("bash", "complete -o"), ("zsh", "#compdef"), ("fish", "complete ")])
 def test_a_script_for_each_shell(capsys: pytest.CaptureFixture[str], shell: str, mark: str) -> None:
     """Printed on standard output, for the program's own name."""
     with pytest.raises(SystemExit) as ended:

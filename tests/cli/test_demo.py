@@ -15,9 +15,7 @@ from migrator.cli import main
 
 def demo(folder: Path, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A demo in a process of its own, without a terminal."""
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "MIGRATOR_"))
-    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "MIGRATOR_"))}
     here = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     return subprocess.run(
         [sys.executable, "-c", "from migrator.cli import main; main()", "demo", *args],

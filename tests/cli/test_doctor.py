@@ -99,8 +99,7 @@ def test_mounts_are_read_as_the_kernel_writes_them(tmp_path: Path) -> None:
     file.write_text(MOUNTINFO)
     mounts = doctor.read_mounts(file)
     kinds = {
-        path: doctor.mount_of(Path(path), mounts)
-        for path in ("/srv/my data/x", "/srv/fuse", "/srv", "/srv/fusee")
+        path: doctor.mount_of(Path(path), mounts) for path in ("/srv/my data/x", "/srv/fuse", "/srv", "/srv/fusee")
     }
     assert {path: mount.kind for path, mount in kinds.items() if mount} == {
         "/srv/my data/x": "nfs4",
@@ -111,9 +110,7 @@ def test_mounts_are_read_as_the_kernel_writes_them(tmp_path: Path) -> None:
     assert doctor.read_mounts(tmp_path / "missing") == []
 
 
-def test_a_mount_point_and_mounts_inside_are_refused(
-    root: Path, call: Doctor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mount_point_and_mounts_inside_are_refused(root: Path, call: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither can be exchanged."""
     mounts = [Mount("/", "ext4", "rw"), Mount(str(root), "ext4", "rw"), Mount(f"{root}/gens", "tmpfs", "rw")]
     monkeypatch.setattr(doctor, "read_mounts", lambda: mounts)

@@ -125,9 +125,7 @@ def test_close_matches(upgraded: Path, explain: Explain) -> None:
         assert new in found["close"]
 
 
-def test_a_collision_stands_side_by_side(
-    tmp_path: Path, explain: Explain, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_collision_stands_side_by_side(tmp_path: Path, explain: Explain, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bare id shows every generation that shares it, with its own signature."""
     scheme = IdScheme(digest_size=1)
     real = settings.Settings.site

@@ -37,9 +37,7 @@ def test_the_environment_says_how_much_is_told(
     assert "event='something'" in capsys.readouterr().err
 
 
-def test_a_collision_is_told_once_and_logged_as_critical(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_collision_is_told_once_and_logged_as_critical(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Log() as log:
         log.notify("collision", level="critical", gen_id="d_1")
         log.notify("run", folder=str(tmp_path), run_id="x")

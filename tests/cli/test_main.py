@@ -164,9 +164,7 @@ def test_signs_have_an_ascii_form(root: Path) -> None:
 
 
 def test_a_reader_that_goes_away_is_no_traceback(root: Path) -> None:
-    program = (
-        f"{sys.executable} -c 'from migrator.cli import main; main()' --data-root {root} plan --json | true"
-    )
+    program = f"{sys.executable} -c 'from migrator.cli import main; main()' --data-root {root} plan --json | true"
     env = {**os.environ, "PYTHONPATH": str(PACKAGE)}
     answer = subprocess.run(["sh", "-c", program], capture_output=True, text=True, env=env)
     assert "Traceback" not in answer.stderr

@@ -66,9 +66,7 @@ def run(*args: object) -> int:
     ],
 )
 @pytest.mark.usefixtures("root")
-def test_one_a_line_and_nothing_else(
-    capsys: pytest.CaptureFixture[str], ids: list[str], out: str, code: int
-) -> None:
+def test_one_a_line_and_nothing_else(capsys: pytest.CaptureFixture[str], ids: list[str], out: str, code: int) -> None:
     """Composed over all runs; an id of today is its own, also where it was another stage's old name."""
     assert run(*ids) == code
     assert capsys.readouterr().out == out
@@ -103,9 +101,7 @@ def test_a_table_keeps_every_other_byte(root: Path, capfdbinary: pytest.CaptureF
     assert b"1 of 5 rows hold an unknown id, such as nope" in captured.err
 
 
-def test_a_table_that_is_up_to_date_stays_as_it_is(
-    root: Path, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
+def test_a_table_that_is_up_to_date_stays_as_it_is(root: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     """Mapping a mapped table changes nothing."""
     data = b"essay\ne_2b\ne_1\n"
     (root.parent / "t.csv").write_bytes(data)

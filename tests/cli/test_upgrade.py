@@ -197,9 +197,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     monkeypatch.setattr("migrator.runner.verify.run", fail)
 
 
-def test_a_run_that_fails_is_rolled_back_and_says_which(
-    cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_fails_is_rolled_back_and_says_which(cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = read_tree(root)
     failing(monkeypatch, OSError(28, "No space left on device", "somewhere"))
     answer = cli("--data-root", root, "upgrade", "--yes", "--json")

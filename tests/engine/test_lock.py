@@ -17,7 +17,6 @@ import pytest
 
 from migrator.engine import lock
 from migrator.errors import MigratorError, TryAgain
-from tests.engine.trees import known
 
 HOLDER = """
 import sys, time
@@ -104,7 +103,6 @@ def test_shared_and_shared_go_together(tmp_path: Path) -> None:
         assert not lock.is_held(tmp_path)  # held alone, that is: no run is under way
 
 
-@known("the note of the last exclusive holder stays in the file")
 def test_a_shared_holder_is_not_mistaken_for_the_last_run(tmp_path: Path) -> None:
     """The note of a run that is over names nobody: a step of the pipeline holds the lock now."""
     with lock.hold(tmp_path, "upgrade"):

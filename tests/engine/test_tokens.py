@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from migrator.engine import tokens
 from migrator.engine.tokens import Hit, Tokens
-from tests.engine.trees import known
 
 OLD = "d_old-1"
 
@@ -102,9 +101,7 @@ PIECES = st.lists(WORDS | GAPS | st.binary(max_size=3), max_size=30)
 NAMES = st.sampled_from([[OLD], [OLD, "old"], [OLD, "old draft"], ["old draft"], ["x", "é"]])
 
 
-@given(
-    st.lists(st.tuples(WORDS, WORDS, GAPS), max_size=60), st.lists(st.integers(0, 600), max_size=12), NAMES
-)
+@given(st.lists(st.tuples(WORDS, WORDS, GAPS), max_size=60), st.lists(st.integers(0, 600), max_size=12), NAMES)
 @example([(b"d_", b"old", b"-")] * 12 + [(b"d_old", b"-1", b"\n")] * 12, [36, 62, 100, 170], [OLD])
 def test_pieces_in_any_split_give_the_same_hits(
     words: list[tuple[bytes, ...]], cuts: list[int], names: list[str]
@@ -112,9 +109,7 @@ def test_pieces_in_any_split_give_the_same_hits(
     """A file that is fed piece by piece has the hits of the whole, across a cut too, with their lines."""
     data = b"".join(map(b"".join, words))
     search = Tokens(names).search("f")
-    with mock.patch.multiple(
-        tokens, _WHOLE=24, _LONGEST=24
-    ):  # so that pieces are looked through as in a large file
+    with mock.patch.multiple(tokens, _WHOLE=24):  # so that pieces are looked through as in a large file
         for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(data)], strict=True):
             search.feed(data[start:end] if start < end else b"")
     assert search.close() == Tokens(names).look([("f", data)])
@@ -143,7 +138,6 @@ def test_a_token_across_two_large_pieces(before: int) -> None:
     assert len(search.hits) == 50
 
 
-@known("feed() cuts a run of more than 4096 letters, and its rest is looked at as a token")
 def test_a_long_run_ends_as_a_run() -> None:
     """A token of many thousand letters holds no name, wherever a piece of it ends."""
     long = b"d_old-1" + b"a" * 4096

@@ -10,12 +10,6 @@ from typing import NamedTuple
 
 import pytest
 
-
-def known(reason: str) -> pytest.MarkDecorator:
-    """A fault that is known and not yet mended: a test that passes fails until this mark is gone."""
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts and owners")
 
 

@@ -57,9 +57,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """The demo's legacy store."""
     base = tmp_path_factory.mktemp("store")
     make_legacy_store(base / "data")
-    return Site(
-        Place.at(base / "data"), shipped_migrations(), base / "backups", base / "mappings", env="staging"
-    )
+    return Site(Place.at(base / "data"), shipped_migrations(), base / "backups", base / "mappings", env="staging")
 
 
 def planned(site: Site) -> Plan:
@@ -95,9 +93,7 @@ def test_it_says_what_counts(site: Site, plan: Plan) -> None:
     example = html._example(plan)
     assert example is not None
     assert f"<code>{example.origin}</code>" in page
-    assert (
-        f'<span class="part new"><small>after: the task itself</small><code>{example.gen_id}</code>' in page
-    )
+    assert f'<span class="part new"><small>after: the task itself</small><code>{example.gen_id}</code>' in page
     assert "218 renamed</text>" in page
     assert plan.fingerprint in page
     assert str(site.place.root) in page
@@ -153,9 +149,7 @@ def test_data_is_text(tmp_path: Path) -> None:
     cohort = tmp_path / "data/cohorts/<script>alert(2)"
     cohort.mkdir(parents=True)
     (cohort / "membership.csv").write_text("stage,gen_id\ndraft,<script>alert(3)\n")
-    site = Site(
-        Place.at(tmp_path / "data"), shipped_migrations(), tmp_path / "b", tmp_path / "m", env="<script>"
-    )
+    site = Site(Place.at(tmp_path / "data"), shipped_migrations(), tmp_path / "b", tmp_path / "m", env="<script>")
     page = render_plan(planned(site), site)
     assert "<script" not in page
     assert "\x1b" not in page

@@ -121,9 +121,7 @@ def gone(store: Inventory, stage: str = "draft") -> Any:
     return type(store.gens["draft", "d1"])(stage, "d9", "d9", {METADATA: {}})
 
 
-@pytest.mark.parametrize(
-    "name", ["", ".", "..", "a/b", "../../x", "/etc/x", ".hidden", "-rf", "a\0b"], ids=repr
-)
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../../x", "/etc/x", ".hidden", "-rf", "a\0b"], ids=repr)
 @pytest.mark.parametrize("kind", ["rename", "add"])
 def test_a_step_cannot_give_a_name_that_is_unsafe(inventory: Inventory, name: str, kind: str) -> None:
     """A step's author must not be able to write outside the tree."""
@@ -210,9 +208,7 @@ def test_chains_and_cycles_of_renames(store: Write) -> None:
 
 def test_steps_compose(inventory: Inventory) -> None:
     """Two folds give what one would; the origin stays the name on disk."""
-    once = do(
-        inventory, Rename(inventory.gens["draft", "d1"], "x"), Edit(inventory.gens["draft", "d1"], {"a": 1})
-    )
+    once = do(inventory, Rename(inventory.gens["draft", "d1"], "x"), Edit(inventory.gens["draft", "d1"], {"a": 1}))
     twice = do(once, Rename(once.gens["draft", "x"], "y"), Edit(once.gens["essay", "e1"], {"b": 2}))
     assert twice.gens["draft", "y"].origin == "d1"
     assert documents(twice, "draft", "y") == {METADATA: {"replicate": 1, "a": 1}}
@@ -229,9 +225,7 @@ def test_steps_compose(inventory: Inventory) -> None:
 
 def test_edit_sets_in_metadata_and_drops_everywhere(inventory: Inventory) -> None:
     e1 = inventory.gens["essay", "e1"]
-    after = do(
-        inventory, Edit(e1, set={"replicate": 3, "new": [1]}, drop=("replicate", "model_id", "gen_id"))
-    )
+    after = do(inventory, Edit(e1, set={"replicate": 3, "new": [1]}, drop=("replicate", "model_id", "gen_id")))
     assert documents(after, "essay", "e1") == {
         METADATA: {"parent_gen_id": "d1", "new": [1]},
         "raw_metadata.json": {"raw_path": "/data/gens/draft/d1/raw.txt"},
@@ -309,9 +303,7 @@ def test_a_relinked_essay_brings_its_new_parent_into_every_cohort(inventory: Inv
     assert (added.origin, added.texts, added.metadata["combo_id"]) == ("", {"raw.txt": b"text"}, "c")
     assert after.text(added, "parsed.txt", "raw.txt") == b"text"
     assert documents(after, "essay", "e1")[METADATA]["parent_gen_id"] == "d_new"
-    assert (
-        documents(after, "essay", "e1")["raw_metadata.json"]["raw_path"] == "/data/gens/draft/d_new/raw.txt"
-    )
+    assert documents(after, "essay", "e1")["raw_metadata.json"]["raw_path"] == "/data/gens/draft/d_new/raw.txt"
     assert documents(after, "essay", "e2")[METADATA] == {"draft_gen_id": "d_new", "replicate": 2}
     assert after.tables["cohorts/c/membership.csv"].render().decode() == (
         "\ufeffstage,gen_id,parent_gen_id,replicate,note\r\n"
@@ -468,9 +460,7 @@ def test_a_plan_that_blocks_goes_on_past_names_that_blocked_generations_keep(inv
     d1, d2 = inventory.gens["draft", "d1"], inventory.gens["draft", "d2"]
     after = do(inventory, Problem("missing-field", "draft", "d2"), Rename(d1, "d2"))
     assert {key for key in after.gens if key[0] == "draft"} == {("draft", "d1"), ("draft", "d2")}
-    chain = do(
-        inventory, Problem("missing-field", "essay", "e1"), Rename(inventory.gens["essay", "e2"], "e1")
-    )
+    chain = do(inventory, Problem("missing-field", "essay", "e1"), Rename(inventory.gens["essay", "e2"], "e1"))
     assert chain.exists(("essay", "e2"))
     with pytest.raises(MigratorError, match="two generations"):
         fold(inventory, [Problem("model-id-dropped", "draft", "d2"), Rename(d1, "d2")])
@@ -482,7 +472,5 @@ def test_fold_modifies_nothing_that_it_was_given(inventory: Inventory, tmp_path:
     tables = {path: table.render() for path, table in inventory.tables.items()}
     e1 = inventory.gens["essay", "e1"]
     do(inventory, Rename(e1, "E1"), Relink(e1, "d2"), Renumber(e1, 9), Edit(e1, {"x": 1}, ("k", "replicate")))
-    assert {
-        key: {n: repr(d) for n, d in gen.documents.items()} for key, gen in inventory.gens.items()
-    } == before
+    assert {key: {n: repr(d) for n, d in gen.documents.items()} for key, gen in inventory.gens.items()} == before
     assert {path: table.render() for path, table in inventory.tables.items()} == tables

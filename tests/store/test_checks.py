@@ -46,16 +46,12 @@ def test_a_right_store_has_no_problem(store: Write) -> None:
     assert kinds(read(store)) == []
 
 
-@pytest.mark.parametrize(
-    "change", [{"replicate": 2}, {"template_id": "other"}, {"llm_model_id": "other"}], ids=str
-)
+@pytest.mark.parametrize("change", [{"replicate": 2}, {"template_id": "other"}, {"llm_model_id": "other"}], ids=str)
 def test_an_id_that_is_not_its_signatures(store: Write, change: dict[str, Any]) -> None:
     assert kinds(read(store, draft=change)) == [("gen-id-mismatch", "draft", D)]
 
 
-@pytest.mark.parametrize(
-    "change", [{"combo_id": " COMBO_V1_0A1B2C3D4E5F"}, {"synthetic": True, "x": [1]}], ids=str
-)
+@pytest.mark.parametrize("change", [{"combo_id": " COMBO_V1_0A1B2C3D4E5F"}, {"synthetic": True, "x": [1]}], ids=str)
 def test_what_is_no_part_of_the_signature_or_normalised_away(store: Write, change: dict[str, Any]) -> None:
     assert kinds(read(store, draft=change)) == []
 
@@ -128,12 +124,8 @@ def test_faults_name_the_record(store: Write) -> None:
 
 def test_ids_are_judged_by_the_stores_own_scheme_suffixes_included(store: Write) -> None:
     small = IdScheme(digest_size=1)
-    bare = compute_gen_id(
-        "draft", ("combo_v1_0a1b2c3d4e5f", "creative-synthesis-v2", "gemini_25_pro", 1), small
-    )
-    root = store(
-        {"draft": {bare: {METADATA: DRAFT}, f"{bare}-2": {METADATA: DRAFT}, f"{bare}-0": {METADATA: DRAFT}}}
-    )
+    bare = compute_gen_id("draft", ("combo_v1_0a1b2c3d4e5f", "creative-synthesis-v2", "gemini_25_pro", 1), small)
+    root = store({"draft": {bare: {METADATA: DRAFT}, f"{bare}-2": {METADATA: DRAFT}, f"{bare}-0": {METADATA: DRAFT}}})
     inventory = Inventory.read(root, small)
     assert [(gen.gen_id, len(judge(inventory, gen))) for gen in inventory.generations()] == [
         (bare, 0),

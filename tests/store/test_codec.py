@@ -45,9 +45,7 @@ def test_values_survive(document: dict[str, Any]) -> None:
 
 
 @given(DOCUMENTS, st.sampled_from([None, 1, 2, "\t"]), st.booleans())
-def test_loads_reads_what_json_reads_in_any_layout(
-    document: dict[str, Any], indent: Any, ascii: bool
-) -> None:
+def test_loads_reads_what_json_reads_in_any_layout(document: dict[str, Any], indent: Any, ascii: bool) -> None:
     text = json.dumps(document, indent=indent, ensure_ascii=ascii)
     assert same(loads(text.encode()), json.loads(text))
 

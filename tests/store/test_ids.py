@@ -170,16 +170,12 @@ BAD_TEXTS = ["a|b", "|", "a\nb", "a\tb", "a\0b", "a\x07b", "a\x1fb", "a\x7fb", "
 
 
 @pytest.mark.parametrize(("stage", "name"), [*TEXT_FIELDS, *PARENT_FIELDS])
-@pytest.mark.parametrize(
-    "value", [*BAD_VALUES, *BAD_TEXTS, "a\ud800b", "\udfff"], ids=lambda value: repr(value)[:12]
-)
+@pytest.mark.parametrize("value", [*BAD_VALUES, *BAD_TEXTS, "a\ud800b", "\udfff"], ids=lambda value: repr(value)[:12])
 def test_an_invalid_field(stage: str, name: str, value: object) -> None:
     assert kinds(stage, {**COMPLETE[stage], name: value}) == [("invalid-field", name)]
 
 
-@pytest.mark.parametrize(
-    "text", ["a\x20b", "a\x7eb", "a\xa0b", "a\u2028b", "a\ue000b", "a\U0001f600b"], ids=repr
-)
+@pytest.mark.parametrize("text", ["a\x20b", "a\x7eb", "a\xa0b", "a\u2028b", "a\ue000b", "a\U0001f600b"], ids=repr)
 def test_what_is_no_control_character_is_kept(text: str) -> None:
     assert compute_signature("draft", **{**DRAFT, "combo_id": text})[0] == text
 
@@ -189,9 +185,7 @@ def test_a_parent_with_a_line_end_is_invalid_since_nothing_strips_it(stage: str,
     assert kinds(stage, {**COMPLETE[stage], name: "d1\n"}) == [("invalid-field", name)]
 
 
-@pytest.mark.parametrize(
-    "value", [0, -1, True, False, 1.0, 1.9, "1", " 1 ", "1.0", "1_0", "１", [], {}], ids=repr
-)
+@pytest.mark.parametrize("value", [0, -1, True, False, 1.0, 1.9, "1", " 1 ", "1.0", "1_0", "１", [], {}], ids=repr)
 @pytest.mark.parametrize("stage", FIELDS)
 def test_a_replicate_is_an_int_of_1_or_more(stage: str, value: object) -> None:
     assert kinds(stage, {**COMPLETE[stage], "replicate": value}) == [("invalid-field", "replicate")]

@@ -124,9 +124,7 @@ def test_synthetic_drafts_csv() -> None:
 
 
 def test_issues_csv() -> None:
-    problem = Problem(
-        "missing-parent", "essay", "e1", "gens/essay/e1/metadata.json", "its parent, 'x', is gone"
-    )
+    problem = Problem("missing-parent", "essay", "e1", "gens/essay/e1/metadata.json", "its parent, 'x', is gone")
     assert rows(render_issues([problem, Problem("stale-table", path="5_parsing/x.csv")])) == [
         ["kind", "blocking", "stage", "gen_id", "path", "message"],
         ["missing-parent", "True", "essay", "e1", "gens/essay/e1/metadata.json", "its parent, 'x', is gone"],

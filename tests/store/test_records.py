@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from migrator.store.inventory import Inventory
 from migrator.store.documents import values_of
+from migrator.store.inventory import Inventory
 from migrator.store.records import Gen, documents_of, first_present
 from tests.conftest import Write
 
@@ -67,9 +67,7 @@ def test_the_first_value_that_is_not_absent(
     stage: str, meaning: str, places: list[Place], at: int, nothing: object
 ) -> None:
     """Absent before it, other values behind it."""
-    before = {
-        place: nothing for place in places[:at] if place[0] != ROW
-    }  # the inventory leaves such cells out
+    before = {place: nothing for place in places[:at] if place[0] != ROW}  # the inventory leaves such cells out
     gen = gen_of(stage, before | {place: f"value {n}" for n, place in enumerate(places) if n >= at})
     assert getattr(gen, meaning) == f"value {at}"
 
@@ -168,9 +166,7 @@ def test_rows_give_the_first_present_cell_per_column_cohorts_in_code_point_order
 
 
 def test_a_table_of_stage_and_gen_id_alone_says_nothing(store: Write) -> None:
-    root = store(
-        {"draft": {"d1": {METADATA: {}}}, "cohorts": {"a": {"membership.csv": "stage,gen_id\ndraft,d1\n"}}}
-    )
+    root = store({"draft": {"d1": {METADATA: {}}}, "cohorts": {"a": {"membership.csv": "stage,gen_id\ndraft,d1\n"}}})
     assert Inventory.read(root).gens["draft", "d1"].row == {}
 
 

@@ -180,16 +180,12 @@ def test_chains_and_cycles_are_followed_once() -> None:
 
 def test_a_name_with_the_signs_of_a_pattern_is_taken_by_the_letter() -> None:
     names = {"draft": {r"a.b\1 (c)": r"\g<0>"}}
-    assert follow_document({"p": r"gens/draft/a.b\1 (c)/raw"}, "draft", names) == {
-        "p": r"gens/draft/\g<0>/raw"
-    }
+    assert follow_document({"p": r"gens/draft/a.b\1 (c)/raw"}, "draft", names) == {"p": r"gens/draft/\g<0>/raw"}
     assert followed({"p": "gens/draft/xx/raw"}) == {"p": "gens/draft/xx/raw"}
 
 
 IDS = st.sampled_from(["d1", "e1", "x", "7", "other", "D1", ""])
-PIECES = st.lists(
-    st.sampled_from(["gens", "draft", "essay", "summary", "d1", "x", "e1", "", "raw.txt"]), max_size=8
-)
+PIECES = st.lists(st.sampled_from(["gens", "draft", "essay", "summary", "d1", "x", "e1", "", "raw.txt"]), max_size=8)
 
 
 @given(PIECES)
@@ -249,9 +245,7 @@ def test_which_files_are_selections() -> None:
 
 
 def test_copies_are_called_after_essays() -> None:
-    assert [
-        follow_copy(name, NAMES) for name in ("e1.txt", "x.txt", "d1.txt", "e1.md", "e1", "e1.txt.txt")
-    ] == [
+    assert [follow_copy(name, NAMES) for name in ("e1.txt", "x.txt", "d1.txt", "e1.md", "e1", "e1.txt.txt")] == [
         "E1.txt",
         "EX.txt",
         "d1.txt",
