@@ -25,6 +25,7 @@ def changes(store: Inventory) -> Iterator[Change]:
         model = found if write else model
         dropped = sorted({str(v) for v in values if not is_absent(v) and normalise(v) != normalise(model)})
         if dropped:
-            message = f"model_id {', '.join(map(repr, dropped))} is dropped, llm_model_id {model!r} stays"
+            stays = "there is no llm_model_id" if is_absent(model) else f"llm_model_id {model!r} stays"
+            message = f"model_id {', '.join(map(repr, dropped))} is dropped, {stays}"
             yield Problem("model-id-dropped", gen.stage, gen.gen_id, f"{gen.path}/metadata.json", message)
         yield Edit(gen, set={"llm_model_id": model} if write else {}, drop=("model_id",))

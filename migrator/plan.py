@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,6 +28,9 @@ from migrator.store.mappings import Row, sorted_rows
 from migrator.store.problems import ID_COLLISION, STALE_TABLE, UNSAFE_PATH, Problem, ordered
 from migrator.store.records import Gen, Key
 from migrator.store.references import copy_path
+
+
+_SUFFIX = re.compile("-[1-9][0-9]*$")
 
 
 @dataclass(frozen=True)
@@ -137,10 +141,11 @@ def _run_step(step: Step, store: Inventory) -> tuple[Inventory, Effect]:
 
 
 def _accepted(problem: Problem, accept: Collection[str]) -> Problem:
+    """A collision that the operator has named, by the bare id or by one with its suffix, no longer blocks."""
     if problem.kind != ID_COLLISION:
         return problem
-    names = {problem.gen_id, problem.gen_id.rpartition("-")[0]}
-    return problem.accept() if names & {*accept, *(name.rpartition("-")[0] for name in accept)} - {""} else problem
+    named = {*accept, *(_SUFFIX.sub("", name) for name in accept)}
+    return problem.accept() if problem.gen_id in named else problem
 
 
 def _strange_entries(entries: Sequence[Entry]) -> list[Problem]:

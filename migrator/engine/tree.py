@@ -2,7 +2,7 @@
 
 A build copies (never hard-links: a pipeline that rewrites in place would change both trees) and hashes on the way.
 Modes, owners, times, extended attributes and symbolic links stay; what a recipe rewrites keeps mode and owner.
-Both passes are maps over chunks of folders: any concurrent.futures.Executor does, workers decide no order.
+Both passes are maps over chunks of folders; workers decide no order.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from migrator.engine import files
 from migrator.engine.tokens import Hit, Tokens
-from migrator.engine.workers import Beside, cores, executor
+from migrator.engine.workers import Beside, cores, spread
 from migrator.errors import MigratorError, TryAgain
 
 FOLDER, FILE, LINK, OTHER = "d", "f", "l", "?"
@@ -219,16 +220,17 @@ def build(
     hits: list[Hit] = []
     done_files = done_bytes = 0
     count = sum(len(folder.members) for folder in folders)
-    with executor(count, jobs) as pool:
-        for part, found, size in pool.map(
-            _copy_chunk,
-            *zip(*[(str(source), str(target), c, tokens) for c in _chunks(folders, jobs)], strict=True),
-        ):
-            placed += part
-            hits += found
-            done_files, done_bytes = done_files + len(part), done_bytes + size
-            if progress:
-                progress(done_files, done_bytes)
+
+    def finished(chunk: tuple[list[Placed], list[Hit], int]) -> None:
+        nonlocal done_files, done_bytes
+        done_files, done_bytes = done_files + len(chunk[0]), done_bytes + chunk[2]
+        if progress:
+            progress(done_files, done_bytes)
+
+    copy = partial(_copy_chunk, str(source), str(target), tokens)
+    for part, found, _ in spread(copy, _chunks(folders, jobs), count, jobs, finished):
+        placed += part
+        hits += found
     add(target, recipe.additions, {folder.target: folder.entry for folder in folders if folder.made})
     for folder in reversed(folders):
         if folder.made:
@@ -274,7 +276,7 @@ def _chunks(folders: list[_Folder], jobs: int | None) -> list[list[_Folder]]:
 
 
 def _copy_chunk(
-    source: str, target: str, folders: list[_Folder], tokens: Tokens | None
+    source: str, target: str, tokens: Tokens | None, folders: list[_Folder]
 ) -> tuple[list[Placed], list[Hit], int]:
     placed: list[Placed] = []
     hits: list[Hit] = []
@@ -450,10 +452,8 @@ def hash_files(root: Path, paths: Sequence[str], jobs: int | None = None) -> dic
     """Path -> digest of its content, read now; "" for a file that cannot be read."""
     share = max(1, len(paths) // ((jobs or cores()) * _CHUNKS_PER_WORKER) + 1)
     parts = [paths[start : start + share] for start in range(0, len(paths), share)]
-    with executor(len(paths), jobs) as pool:
-        return {
-            path: digest for part in pool.map(_hash_chunk, [str(root)] * len(parts), parts) for path, digest in part
-        }
+    found = spread(partial(_hash_chunk, str(root)), parts, len(paths), jobs)
+    return {path: digest for part in found for path, digest in part}
 
 
 def _hash_chunk(root: str, paths: Sequence[str]) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
-"""Work beside this process: an executor for maps over chunks, and one function in a child. Both die with their parent.
+"""Work beside this process, in forked children that die with their parent.
 
-A pool is for local processes; any other concurrent.futures.Executor (Dask on a shared file system) does as well.
+A child inherits what the parent has in memory, so nothing is sent to it; only its result comes back by a pipe.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import ctypes
 import os
 import pickle
 import signal
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Generic, TypeVar
 
+P = TypeVar("P")
 T = TypeVar("T")
 _SERIAL_FILES = 3_000  # below this a child costs more than it gives
 
@@ -23,38 +24,42 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-class Pool(Protocol):
-    """What is needed of an executor."""
-
-    def map(self, fn: Callable[..., T], /, *iterables: Iterable[object]) -> Iterable[T]:
-        """fn of each tuple of arguments, in their order."""
+def processes(count: int, jobs: int | None = None) -> int:
+    """How many processes work on `count` files: as many as asked for, else one where a child costs more than it gives."""
+    return jobs or (cores() if count >= _SERIAL_FILES else 1)
 
 
-class _Here:
-    """The pool that does the work itself."""
+def spread(
+    function: Callable[[P], T],
+    parts: Sequence[P],
+    count: int,
+    jobs: int | None = None,
+    done: Callable[[T], None] | None = None,
+) -> list[T]:
+    """The function of each part, in their order: contiguous shares, the first one done here.
 
-    def map(self, fn: Callable[..., T], /, *iterables: Iterable[object]) -> Iterable[T]:
-        """The built-in map."""
-        return map(fn, *iterables)
+    Parts should cost about the same. `done` hears of each part that is finished here.
+    """
+    workers = min(processes(count, jobs), len(parts)) or 1
+    bounds = [len(parts) * number // workers for number in range(workers + 1)]
+    shares = [parts[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    children = [Beside(partial(_all, function, share), count, workers) for share in shares[1:]]
+    try:
+        results = []
+        for part in shares[0]:
+            results.append(function(part))
+            if done:
+                done(results[-1])
+        for child in children:
+            results += child.result()
+        return results
+    finally:
+        for child in children:
+            child.abandon()
 
 
-@contextmanager
-def executor(count: int, jobs: int | None = None) -> Iterator[Pool]:
-    """A pool for `count` files: processes that die with their parent, or none where few files make it dearer."""
-    workers = jobs or (cores() if count >= _SERIAL_FILES else 1)
-    if workers == 1:
-        yield _Here()
-        return
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, context, _die_with_parent, (os.getpid(),)) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+def _all(function: Callable[[P], T], parts: Sequence[P]) -> list[T]:
+    return [function(part) for part in parts]
 
 
 def _die_with_parent(parent: int) -> None:
@@ -76,7 +81,7 @@ class Beside(Generic[T]):
     def __init__(self, function: Callable[[], T], count: int, jobs: int | None = None) -> None:
         self._value: list[T] = []
         self._pid = 0
-        if (jobs or cores()) == 1 or count < _SERIAL_FILES:
+        if processes(count, jobs) == 1:
             self._value.append(function())
             return
         self._read, write = os.pipe()

@@ -488,13 +488,11 @@ def test_hashes_of_files(store: Path) -> None:
 # -- workers
 
 PARENT = """
-import os, sys, time
-from migrator.engine.workers import executor
-with executor(10, 2) as pool:
-    futures = [pool.submit(time.sleep, 60) for _ in range(2)]
-    time.sleep(0.3)
-    print(*[process.pid for process in pool._processes.values()], flush=True)
-    futures[0].result()
+import time
+from migrator.engine.workers import Beside
+children = [Beside(lambda: time.sleep(60), 10, 3) for _ in range(2)]
+print(*[child._pid for child in children], flush=True)
+children[0].result()
 """
 
 
