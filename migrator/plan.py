@@ -29,7 +29,6 @@ from migrator.store.problems import ID_COLLISION, STALE_TABLE, UNSAFE_PATH, Prob
 from migrator.store.records import Gen, Key
 from migrator.store.references import copy_path
 
-
 _SUFFIX = re.compile("-[1-9][0-9]*$")
 
 

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from migrator import runner
 from migrator.engine import files
 from migrator.engine.exchange import Place
+from migrator.site import Site
 from tests.random_stores import read_tree
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 
-def site(base: Path, name: str = "data", **values: object) -> runner.Site:
+def site(base: Path, name: str = "data", **values: object) -> Site:
     """A data root at base/data with its folders beside it; one process, so that points are counted in one place."""
     fields: dict[str, object] = {
         "migrations": MIGRATIONS,
@@ -24,7 +24,7 @@ def site(base: Path, name: str = "data", **values: object) -> runner.Site:
         "mappings": base / "m",
         "jobs": 1,
     }
-    return runner.Site(place=Place.at(base / name), **{**fields, **values})  # type: ignore[arg-type]
+    return Site(place=Place.at(base / name), **{**fields, **values})  # type: ignore[arg-type]
 
 
 def content(root: Path) -> dict[str, object]:

@@ -11,7 +11,7 @@ import pytest
 
 from migrator import runner
 from migrator.engine.exchange import Place
-from migrator.runner import Outcome, Site
+from migrator.site import Outcome, Site
 from tests import oracle
 from tests.oracle import WARNINGS, Link, Tree, gen_id_of
 from tests.random_stores import random_store, read_tree, write_tree

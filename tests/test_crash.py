@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from migrator import runner
+from migrator import runner, undo, upkeep
 from migrator.engine import snapshots
 from migrator.errors import MigratorError
+from migrator.site import Site, settle
 from tests.faults import Fault, content, exact, hooked, killed_at, points, site
 
 STRIDE = int(
@@ -74,7 +75,7 @@ def fresh(base: Path) -> Path:
     return copy
 
 
-def prepared(base: Path, *actions: Callable[[runner.Site], object]) -> Path:
+def prepared(base: Path, *actions: Callable[[Site], object]) -> Path:
     """A template after some actions; run folders name their root, so it is made in the place where it is used."""
     work = fresh(base)
     for action in actions:
@@ -82,19 +83,19 @@ def prepared(base: Path, *actions: Callable[[runner.Site], object]) -> Path:
     return work
 
 
-def upgrade(one: runner.Site) -> object:
+def upgrade(one: Site) -> object:
     return runner.upgrade(one)
 
 
-def rollback(one: runner.Site) -> object:
-    return runner.rollback(one)
+def rollback(one: Site) -> object:
+    return undo.rollback(one)
 
 
-def set_aside(one: runner.Site) -> object:
-    return runner.rollback(one, set_aside_new=True)
+def set_aside(one: Site) -> object:
+    return undo.rollback(one, set_aside_new=True)
 
 
-def new_work(one: runner.Site) -> None:
+def new_work(one: Site) -> None:
     """A generation and a cohort that come after the upgrade."""
     from migrator import compute_gen_id, compute_signature
 
@@ -108,15 +109,15 @@ def new_work(one: runner.Site) -> None:
     (one.place.real / "cohorts" / "two" / "membership.csv").write_text(f"stage,gen_id\ndraft,{gen_id}\n")
 
 
-def adopt(one: runner.Site) -> object:
-    return runner.adopt(one, one.runs()[0].run_id)
+def adopt(one: Site) -> object:
+    return undo.adopt(one, one.runs()[0].run_id)
 
 
-def prune(one: runner.Site) -> object:
-    return runner.prune(one, 1, rolled_back=True)
+def prune(one: Site) -> object:
+    return upkeep.prune(one, 1, rolled_back=True)
 
 
-CASES: dict[str, tuple[list[Callable[[runner.Site], object]], Callable[[runner.Site], object]]] = {
+CASES: dict[str, tuple[list[Callable[[Site], object]], Callable[[Site], object]]] = {
     "upgrade": ([], upgrade),
     "rollback": ([upgrade], rollback),
     "set-aside": ([upgrade, new_work], set_aside),
@@ -148,19 +149,19 @@ def test_killed_anywhere_the_tree_is_old_or_new_and_recovers(base: Path, case: s
         else:
             assert now == old or content(site(work).place.real) == new, where
         seen = exact(work)
-        runner.status(site(work))
+        upkeep.status(site(work))
         assert exact(work) == seen, f"status wrote something; {where}"
         one = site(work)
         settled_then(action, one, case)
         assert content(one.place.real) == new, where
-        assert runner.status(site(work)).owed is None, where
+        assert upkeep.status(site(work)).owed is None, where
         leftovers = [path for path in os.listdir(one.place.state) if path != "lock"]
         assert leftovers == [], where
         for run in one.runs():
             assert run.state != snapshots.BUILDING, where
 
 
-def settled_then(action: Callable[[runner.Site], object], one: runner.Site, case: str) -> None:
+def settled_then(action: Callable[[Site], object], one: Site, case: str) -> None:
     """Recover as the next command would, then do what is still to do."""
     with_lock_settled(one)
     owed = {
@@ -172,11 +173,11 @@ def settled_then(action: Callable[[runner.Site], object], one: runner.Site, case
         action(one)
 
 
-def with_lock_settled(one: runner.Site) -> None:
+def with_lock_settled(one: Site) -> None:
     from migrator.engine import lock
 
     with lock.hold(one.place.state, "test"):
-        runner.settle(one)
+        settle(one)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
@@ -224,7 +225,7 @@ def test_rollback_after_a_killed_run_leaves_the_tree_as_before(base: Path) -> No
     work = fresh(base)
     old = exact(site(work).place.real)
     assert killed_at(30, lambda: runner.upgrade(site(work)))
-    assert runner.rollback(site(work)).status == "as-before"
+    assert undo.rollback(site(work)).status == "as-before"
     assert exact(site(work).place.real) == old
 
 
@@ -236,7 +237,7 @@ def test_rollback_is_byte_exact_and_upgrading_again_gives_the_same_ids(base: Pat
     new = content(site(work).place.real)
     assert first.status == "committed"
     assert runner.upgrade(site(work)).status == "up-to-date"
-    assert runner.rollback(site(work)).status == "rolled-back"
+    assert undo.rollback(site(work)).status == "rolled-back"
     assert exact(site(work).place.real) == old
     assert link == (os.readlink(work / "data") if link else None)
     assert runner.upgrade(site(work)).status == "committed"

@@ -17,11 +17,12 @@ from typing import NamedTuple
 
 import pytest
 
-from migrator import build, runner
+from migrator import build, runner, undo
 from migrator import plan as planning
 from migrator.engine import tree
 from migrator.engine.exchange import Place
 from migrator.engine.steps import Step, discover
+from migrator.site import Site
 from migrator.store import mappings
 from migrator.store.inventory import Inventory
 from migrator.store.problems import Problem
@@ -130,11 +131,11 @@ def test_forward_and_back(step: Step, tmp_path: Path) -> None:
     shutil.copytree(folder_of(step) / "before", root)
     date_back(root)
     bytes_before, nodes_before = read_tree(root), nodes(root)
-    site = runner.Site(Place.at(root), MIGRATIONS, tmp_path / "backups", tmp_path / "mappings", jobs=1)
+    site = Site(Place.at(root), MIGRATIONS, tmp_path / "backups", tmp_path / "mappings", jobs=1)
     assert runner.upgrade(site).status == "committed"
     forward = {path: data for path, data in read_tree(root).items() if not path.startswith(".migrator")}
     assert forward != bytes_before
-    assert runner.rollback(site).status == "rolled-back"
+    assert undo.rollback(site).status == "rolled-back"
     assert read_tree(root) == bytes_before
     assert nodes(root) == nodes_before
     assert runner.upgrade(site).status == "committed"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator import runner
+from migrator import runner, undo
 from migrator.errors import MigratorError, UsageError
 from tests.faults import content, exact, killed_at, points, site
 from tests.test_crash import small_store
@@ -50,7 +50,7 @@ def test_a_plain_root_on_fuse_is_refused_before_any_work_with_the_way_out(fuse: 
     assert refusal.value.hint is not None
     subprocess.run(refusal.value.hint.partition("   ")[0], shell=True, check=True)
     assert runner.upgrade(site(fuse)).status == "committed"
-    assert runner.rollback(site(fuse)).status == "rolled-back"
+    assert undo.rollback(site(fuse)).status == "rolled-back"
     assert exact((fuse / "data").resolve()) == before
 
 
@@ -60,12 +60,12 @@ def test_a_linked_root_on_fuse_survives_kills(fuse: Path) -> None:
     old = exact(fuse / "store")
     total = len(points(lambda: runner.upgrade(site(fuse))))
     new = content(site(fuse).place.real)
-    runner.rollback(site(fuse))
+    undo.rollback(site(fuse))
     for k in range(5, total, total // 6):
         assert killed_at(k, lambda: runner.upgrade(site(fuse)))
         now = site(fuse).place.real
         assert exact(now) == old or content(now) == new
-        runner.rollback(site(fuse))
+        undo.rollback(site(fuse))
         assert exact(site(fuse).place.real) == old
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from migrator import IdScheme, runner
+from migrator import IdScheme, runner, undo, upkeep
 from migrator.engine import lock
 from migrator.engine.exchange import Place
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain
+from migrator.site import RunFailed
 from tests.faults import MIGRATIONS, content, exact, hooked, site
 from tests.test_crash import new_work, small_store
 
@@ -51,7 +52,7 @@ def test_collisions_block_until_each_is_accepted_by_name(base: Path) -> None:
     first = content(base / "data")
     assert any(path.count("-1/") for path in first)
     assert runner.upgrade(tiny).status == "up-to-date"
-    runner.rollback(tiny)
+    undo.rollback(tiny)
     runner.upgrade(tiny, accept=names)
     assert content(base / "data") == first
 
@@ -82,7 +83,7 @@ def test_a_writer_during_the_build_undoes_the_run(base: Path) -> None:
         if call == "syncfs":
             (base / "data" / "gens" / "draft" / "a1" / "raw.txt").write_text("late")
 
-    with hooked(write), pytest.raises(runner.RunFailed, match="changed the data root") as failure:
+    with hooked(write), pytest.raises(RunFailed, match="changed the data root") as failure:
         runner.upgrade(site(base))
     assert failure.value.exit_code == 5
     assert (base / "data/gens/draft/a1/raw.txt").read_text() == "late"
@@ -96,7 +97,7 @@ def test_a_late_writer_gets_its_tree_back(base: Path) -> None:
             if (old / "gens/draft/a1").exists():
                 (old / "gens/draft/a1/raw.txt").write_text("late")
 
-    with hooked(write), pytest.raises(runner.RunFailed, match="wrote into the old tree"):
+    with hooked(write), pytest.raises(RunFailed, match="wrote into the old tree"):
         runner.upgrade(site(base))
     assert (base / "data/gens/draft/a1/raw.txt").read_text() == "late"
 
@@ -124,18 +125,18 @@ def test_later_work_stops_a_rollback_and_comes_back_by_adopt(base: Path) -> None
     (base / "data" / "5_parsing" / "scores.csv").write_text("derived\n")
     after = content(base / "data")
     with pytest.raises(DecisionNeeded, match="would go") as refusal:
-        runner.rollback(site(base))
+        undo.rollback(site(base))
     assert "scores.csv" not in str(refusal.value)
     assert content(base / "data") == after
-    assert runner.rollback(site(base), set_aside_new=True).status == "rolled-back"
+    assert undo.rollback(site(base), set_aside_new=True).status == "rolled-back"
     with pytest.raises(DecisionNeeded, match="upgraded store"):
-        runner.adopt(site(base), run_id)
+        undo.adopt(site(base), run_id)
     runner.upgrade(site(base))
-    brought = runner.adopt(site(base), run_id)
+    brought = undo.adopt(site(base), run_id)
     assert brought.status == "adopted"
     assert len(brought.details) == 2
     assert {k: v for k, v in after.items() if "5_parsing" not in k} == content(base / "data")
-    assert runner.adopt(site(base), run_id).status == "up-to-date"
+    assert undo.adopt(site(base), run_id).status == "up-to-date"
 
 
 def test_rollback_never_reaches_further_back(base: Path) -> None:
@@ -143,11 +144,11 @@ def test_rollback_never_reaches_further_back(base: Path) -> None:
     runner.upgrade(site(base))
     first, second = (run.run_id for run in site(base).runs())
     with pytest.raises(MigratorError, match="only the newest"):
-        runner.rollback(site(base), first)
-    assert runner.rollback(site(base)).status == "rolled-back"
-    assert runner.rollback(site(base)).status == "as-before"
-    assert runner.rollback(site(base), second).status == "as-before"
-    assert runner.rollback(site(base), first).status == "rolled-back"
+        undo.rollback(site(base), first)
+    assert undo.rollback(site(base)).status == "rolled-back"
+    assert undo.rollback(site(base)).status == "as-before"
+    assert undo.rollback(site(base), second).status == "as-before"
+    assert undo.rollback(site(base), first).status == "rolled-back"
     assert not (base / "data" / ".migrator").exists()
 
 
@@ -162,9 +163,9 @@ def test_a_damaged_snapshot_is_not_gone_back_to(base: Path) -> None:
     os.utime(victim, ns=(status.st_atime_ns, status.st_mtime_ns))
     live = exact(base / "data")
     with pytest.raises(CareNeeded, match="not what it was"):
-        runner.rollback(site(base))
+        undo.rollback(site(base))
     assert exact(base / "data") == live
-    assert [found for _, found in runner.verify_snapshots(site(base))] == [
+    assert [found for _, found in upkeep.verify_snapshots(site(base))] == [
         ["gens/draft/a1/parsed.txt has another content"]
     ]
 
@@ -196,7 +197,7 @@ def test_production_wants_the_proof_of_staging(base: Path) -> None:
         runner.upgrade(prod)
     staging = site(base / "staging")
     (base / "staging").mkdir()
-    assert runner.stage(staging, prod.place)
+    assert upkeep.stage(staging, prod.place)
     assert exact(base / "staging" / "data") == before
     with pytest.raises(DecisionNeeded, match="not proven on staging: 0001"):
         runner.upgrade(prod)
@@ -269,13 +270,13 @@ def test_prune_keeps_the_newest_good_one(base: Path) -> None:
     runner.upgrade(site(base), to="0003")
     runner.upgrade(site(base))
     with pytest.raises(MigratorError, match="must be kept"):
-        runner.prune(site(base), 0)
-    gone = runner.prune(site(base), 1)
+        upkeep.prune(site(base), 0)
+    gone = upkeep.prune(site(base), 1)
     assert [run.has_snapshot for run in site(base).runs()] == [False, False, True]
     assert all(not Path(run.tree).exists() for run in gone)
-    assert runner.rollback(site(base)).status == "rolled-back"
+    assert undo.rollback(site(base)).status == "rolled-back"
     with pytest.raises(MigratorError, match="pruned"):
-        runner.rollback(site(base), gone[-1].run_id)
+        undo.rollback(site(base), gone[-1].run_id)
 
 
 def test_the_same_tree_with_any_number_of_workers(base: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from migrator import runner
+from migrator import undo
 from migrator.cli import screen
 from migrator.cli.settings import Settings, complete_runs
 from migrator.report import text
@@ -27,7 +27,7 @@ def command(settings: Settings, run_id: str, wait: float) -> int:
 
     screen.error_defaults(run_id=run_id, adopted=[])
     with Log() as log:
-        outcome = runner.adopt(settings.site(log.notify, wait=wait), run_id)
+        outcome = undo.adopt(settings.site(log.notify, wait=wait), run_id)
     brought = list(outcome.details)
     if screen.wants_json():
         screen.print_json({"status": outcome.status, "run_id": run_id, "adopted": brought})

@@ -21,7 +21,7 @@ from migrator.report.text import size
 if TYPE_CHECKING:
     from migrator.engine.exchange import Place
     from migrator.engine.tree import Entry
-    from migrator.runner import Site
+    from migrator.site import Site
 
 FINE, NOTE, WARN, BAD = "fine", "note", "warn", "bad"
 _MARKS = {FINE: "done", NOTE: "none", WARN: "warning", BAD: "bad"}

@@ -28,7 +28,7 @@ from migrator.report.text import many
 if TYPE_CHECKING:
     from migrator.cli.settings import Settings
     from migrator.plan import Plan
-    from migrator.runner import Site
+    from migrator.site import Site
     from migrator.store.inventory import Inventory
     from migrator.store.records import Gen, Key
 

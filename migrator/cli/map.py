@@ -14,7 +14,7 @@ import click
 from migrator.cli.screen import json_option, plain, print_json, wants_json
 
 if TYPE_CHECKING:
-    from migrator.runner import Site
+    from migrator.site import Site
     from migrator.store.records import Key
     from migrator.store.table import Table
 

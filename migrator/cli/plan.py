@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from migrator import __version__, runner
+from migrator import __version__, runner, upkeep
 from migrator.cli import screen
 from migrator.cli.settings import Settings
 from migrator.errors import DecisionNeeded, UsageError
@@ -21,7 +21,7 @@ from migrator.store.problems import ID_COLLISION
 
 if TYPE_CHECKING:
     from migrator.plan import Plan
-    from migrator.runner import Site
+    from migrator.site import Site
 
 PLAN_FILE = "plan.json"
 PENDING, BLOCKED = 3, 4
@@ -100,7 +100,7 @@ def keep(plan: Plan, site: Site, folder: Path, accept: Sequence[str] = ()) -> No
 
 def generations(site: Site) -> int:
     """How many generations the live tree has."""
-    return sum(runner.status(site).generations.values())
+    return sum(upkeep.status(site).generations.values())
 
 
 def name_of(site: Site) -> str:

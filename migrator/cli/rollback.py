@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from migrator import runner
+from migrator import undo
 from migrator.cli import screen
 from migrator.cli.plan import name_of
 from migrator.cli.settings import Settings, complete_runs
@@ -16,7 +16,7 @@ from migrator.report import text
 if TYPE_CHECKING:
     from migrator.cli.log import Log
     from migrator.engine.snapshots import Run
-    from migrator.runner import Outcome, Site
+    from migrator.site import Outcome, Site
 
 DECLINED = 1
 _SHOWN = 10
@@ -52,7 +52,7 @@ def command(
     screen.require_name(settings.chosen, confirm)
     with Log() as log:
         site = settings.site(log.notify, wait=wait)
-        outcome = runner.rollback(
+        outcome = undo.rollback(
             site,
             run_id,
             set_aside_new=set_aside_new,

@@ -6,7 +6,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from migrator.errors import MigratorError, UsageError
 if TYPE_CHECKING:
     import click
 
-    from migrator.runner import Notify, Site
+    from migrator.site import Notify, Site
 
 FILE = "migrator.toml"
 _TOP = {"migrations": str, "backups": str, "mappings": str, "default_env": str, "env": dict}
@@ -144,11 +144,11 @@ class Settings:
 
     def site(self, notify: Notify | None = None, *, wait: float = 0) -> Site:
         """The data root with its folders, for the runner."""
-        from migrator import runner
         from migrator.engine.exchange import Place
+        from migrator.site import Site
 
         proof = self.chosen.proved_on
-        site = runner.Site(
+        site = Site(
             place=Place.at(self.data_root),
             migrations=self.migrations,
             backups=self._folder("backups"),
@@ -158,7 +158,7 @@ class Settings:
             proved_on_name=proof,
             wait=wait,
         )
-        return runner.with_notify(site, notify) if notify else site
+        return replace(site, notify=notify) if notify else site
 
 
 def shipped_migrations() -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from migrator import runner
+from migrator import upkeep
 from migrator.cli import screen
 from migrator.cli.settings import Settings, complete_runs
 from migrator.engine import snapshots
@@ -17,7 +17,7 @@ from migrator.report import text
 
 if TYPE_CHECKING:
     from migrator.engine.snapshots import Run
-    from migrator.runner import Site
+    from migrator.site import Site
 
 DAMAGED, DECLINED = CareNeeded.exit_code, 1
 _SHOWN = 5
@@ -100,7 +100,7 @@ def verify_command(settings: Settings, run_ids: Sequence[str]) -> int:
     site = settings.site()
     _require_snapshots(site, run_ids)
     results = []
-    for run, damages in runner.verify_snapshots(site, run_ids):
+    for run, damages in upkeep.verify_snapshots(site, run_ids):
         results.append((run, damages))
         if not screen.wants_json():
             _print_verified(run, damages)
@@ -176,7 +176,7 @@ def prune_command(
     screen.require_name(settings.chosen, confirm)
     with Log() as log:
         site = settings.site(log.notify, wait=wait)
-        doomed = runner.prune(site, kept, rolled_back=rolled_back, really=False)
+        doomed = upkeep.prune(site, kept, rolled_back=rolled_back, really=False)
         sizes = {run.run_id: volume(site, run) or 0 for run in doomed}
         if not screen.wants_json():
             _print_doomed(doomed, sizes, kept)
@@ -185,7 +185,7 @@ def prune_command(
         if not screen.consent(settings.chosen, "Delete them for good?", yes=yes, name=confirm):
             click.echo("Nothing has been deleted.", err=True)
             return DECLINED
-        gone = runner.prune(site, kept, rolled_back=rolled_back)
+        gone = upkeep.prune(site, kept, rolled_back=rolled_back)
     return _pruned("pruned", gone, sizes)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from migrator import runner
+from migrator import upkeep
 from migrator.cli import screen
 from migrator.cli.settings import Settings
 from migrator.engine import steps
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from migrator.engine.ledger import Applied
     from migrator.engine.steps import Step
-    from migrator.runner import Site, Status
+    from migrator.site import Site
+    from migrator.upkeep import Status
 
 PENDING, FAULTS = 3, 4
 _SHOWN = 5
@@ -37,7 +38,7 @@ _SHOWN = 5
 def command(settings: Settings, exit_code: bool) -> int:
     """Show which steps are applied and pending, what an interrupted run owes, and what is out of date."""
     site = settings.site()
-    state = runner.status(site)
+    state = upkeep.status(site)
     edited = edited_since(site, state.applied)
     stale = stale_tables(site.place.real, state.applied)
     if screen.wants_json():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from migrator import runner
+from migrator import runner, upkeep
 from migrator.cli import plan as plan_screen
 from migrator.cli import screen
 from migrator.cli.settings import Settings
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from migrator.cli.log import Log
     from migrator.engine.snapshots import Run
     from migrator.plan import Plan
-    from migrator.runner import Outcome, Site
+    from migrator.site import Outcome, Site
 
 BLOCKED, DECLINED = 4, 1
 
@@ -122,7 +122,7 @@ def _stage(settings: Settings, site: Site, origin: str, log: Log) -> None:
     place = Place.at(settings.root_of(origin))
     if place.root == site.place.root:
         raise UsageError(f"--from {origin} is this very data root", where=place.root)
-    if runner.stage(site, place):
+    if upkeep.stage(site, place):
         log.pause()
         if not screen.wants_json():
             name = screen.escape(plan_screen.name_of(site))

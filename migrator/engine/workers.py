@@ -12,6 +12,7 @@ import pickle
 import signal
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Generic, TypeVar
 
 P = TypeVar("P")
@@ -25,7 +26,7 @@ def cores() -> int:
 
 
 def processes(count: int, jobs: int | None = None) -> int:
-    """How many processes work on `count` files: as many as asked for, else one where a child costs more than it gives."""
+    """How many processes work on `count` files: as many as asked for, else one where a child would cost more."""
     return jobs or (cores() if count >= _SERIAL_FILES else 1)
 
 
@@ -42,7 +43,7 @@ def spread(
     """
     workers = min(processes(count, jobs), len(parts)) or 1
     bounds = [len(parts) * number // workers for number in range(workers + 1)]
-    shares = [parts[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    shares = [parts[start:end] for start, end in pairwise(bounds)]
     children = [Beside(partial(_all, function, share), count, workers) for share in shares[1:]]
     try:
         results = []

@@ -18,7 +18,7 @@ from migrator.store.problems import ID_COLLISION, Problem
 
 if TYPE_CHECKING:
     from migrator.plan import Plan
-    from migrator.runner import Outcome, Site
+    from migrator.site import Outcome, Site
     from migrator.store.inventory import Inventory
     from migrator.store.records import Gen, Key
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from migrator.engine.snapshots import Run
     from migrator.engine.steps import Step
     from migrator.plan import Plan
-    from migrator.runner import Status
     from migrator.store.problems import Problem
+    from migrator.upkeep import Status
 
 Object = dict[str, Any]
 

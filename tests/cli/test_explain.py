@@ -14,6 +14,7 @@ from migrator import IdScheme, runner
 from migrator.cli import main, settings
 from migrator.demo import make_legacy_store
 from migrator.engine.exchange import Place
+from migrator.site import Site
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("upgraded")
     make_legacy_store(base / "data")
     steps = settings.shipped_migrations()
-    runner.upgrade(runner.Site(Place.at(base / "data"), steps, base / "backups", base / "mappings"))
+    runner.upgrade(Site(Place.at(base / "data"), steps, base / "backups", base / "mappings"))
     return base / "data"
 
 
@@ -131,7 +132,7 @@ def test_a_collision_stands_side_by_side(tmp_path: Path, explain: Explain, monke
     real = settings.Settings.site
     monkeypatch.setattr(settings.Settings, "site", lambda *a, **k: replace(real(*a, **k), scheme=scheme))
     make_legacy_store(tmp_path / "data")
-    site = runner.Site(
+    site = Site(
         Place.at(tmp_path / "data"),
         settings.shipped_migrations(),
         tmp_path / "b",

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from migrator import IdScheme, runner
+from migrator import IdScheme
 from migrator.cli import screen
 from migrator.cli.settings import Settings
 from migrator.engine import lock
 from migrator.engine.exchange import Place
+from migrator.site import Site, copy_mappings
 from tests.cli.conftest import STORE, Cli, as_tree
 from tests.random_stores import read_tree, write_tree
 
@@ -220,14 +221,14 @@ def test_an_interrupted_run_is_exit_130(cli: Cli, root: Path, monkeypatch: pytes
 def test_an_interruption_after_the_commit_says_that_the_run_stands(
     cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = runner.copy_mappings
+    original = copy_mappings
 
-    def interrupted(site: runner.Site) -> list[str]:
+    def interrupted(site: Site) -> list[str]:
         if site.ledger():
             raise KeyboardInterrupt
         return original(site)
 
-    monkeypatch.setattr(runner, "copy_mappings", interrupted)
+    monkeypatch.setattr("migrator.runner.copy_mappings", interrupted)
     answer = cli("--data-root", root, "upgrade", "--yes", "--json")
     assert (answer.code, answer.json["status"]) == (130, "committed")
     assert len(cli("--data-root", root, "status", "--json").json["applied"]) == 4
@@ -248,9 +249,9 @@ DRAFTS: dict[str, Any] = {
 @pytest.fixture
 def short_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids of one byte, so that some of thirty collide."""
-    original: Callable[..., runner.Site] = Settings.site
+    original: Callable[..., Site] = Settings.site
 
-    def site(self: Settings, *words: Any, **options: Any) -> runner.Site:
+    def site(self: Settings, *words: Any, **options: Any) -> Site:
         return replace(original(self, *words, **options), scheme=IdScheme(digest_size=1))
 
     monkeypatch.setattr(Settings, "site", site)

@@ -290,7 +290,8 @@ AUDIT = '''
 """Upgrade, roll back, upgrade, roll back with later work, adopt, prune; each mutation must be announced."""
 import json, os, sys
 from pathlib import Path
-from migrator import runner
+from migrator import runner, undo, upkeep
+from migrator.site import Site
 from migrator.engine import files
 from migrator.engine.exchange import Place
 
@@ -320,12 +321,12 @@ def audit(event, arguments):
 
 
 store = base / "gens" / "draft"
-site = runner.Site(Place.at(base / "data"), Path(sys.argv[3]), base / "b", base / "m", jobs=1)
+site = Site(Place.at(base / "data"), Path(sys.argv[3]), base / "b", base / "m", jobs=1)
 files.hook = point
 sys.addaudithook(audit)
 watching = True
 assert runner.upgrade(site).status == "committed"
-assert runner.rollback(site).status == "rolled-back"
+assert undo.rollback(site).status == "rolled-back"
 first = runner.upgrade(site).run.run_id
 watching = False
 new = base / "data/gens/draft/d_new"
@@ -336,10 +337,10 @@ gen_id = compute_gen_id("draft", ("c2", "t", "m", 1))
 new = new.rename(new.with_name(gen_id))
 (new / "metadata.json").write_text(json.dumps({**record, "gen_id": gen_id}))
 watching = True
-assert runner.rollback(site, set_aside_new=True).status == "rolled-back"
+assert undo.rollback(site, set_aside_new=True).status == "rolled-back"
 assert runner.upgrade(site).status == "committed"
-assert runner.adopt(site, first).status == "adopted"
-assert len(runner.prune(site, 1, rolled_back=True)) == 2
+assert undo.adopt(site, first).status == "adopted"
+assert len(upkeep.prune(site, 1, rolled_back=True)) == 2
 watching = False
 print(json.dumps({"faults": sorted(faults), "seen": sorted(seen)}))
 '''
@@ -385,6 +386,7 @@ def test_nothing_is_written_through_a_link_in_our_own_place(tmp_path: Path, name
     from migrator import runner
     from migrator.engine.exchange import Place
     from migrator.errors import MigratorError
+    from migrator.site import Site
 
     record = {"stage": "draft", "template_id": "t", "combo_id": "c", "llm_model_id": "m", "replicate": 1}
     make(
@@ -395,7 +397,7 @@ def test_nothing_is_written_through_a_link_in_our_own_place(tmp_path: Path, name
             "outside/mine": b"",
         },
     )
-    site = runner.Site(Place.at(tmp_path / "data"), PROJECT / "migrations", tmp_path / "b", tmp_path / "m", jobs=1)
+    site = Site(Place.at(tmp_path / "data"), PROJECT / "migrations", tmp_path / "b", tmp_path / "m", jobs=1)
     try:
         assert runner.upgrade(site).status == "refused"
     except MigratorError as error:

@@ -16,7 +16,7 @@ from migrator.engine.exchange import Place
 from migrator.plan import Plan
 from migrator.report import html
 from migrator.report.html import render_plan
-from migrator.runner import Site
+from migrator.site import Site
 
 VOID = {"meta", "rect", "br"}
 

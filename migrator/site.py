@@ -1,0 +1,140 @@
+"""One data root with its folders, how commands end, and what is owed before anything is written.
+
+The clock is read through `Site.clock` only. Progress and findings go out through `Site.notify`; others print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from migrator import recovery
+from migrator.engine import files, ledger, snapshots
+from migrator.engine.exchange import Place
+from migrator.engine.ledger import Applied
+from migrator.engine.snapshots import Run
+from migrator.errors import MigratorError
+from migrator.plan import Plan
+from migrator.store.ids import DEFAULT_SCHEME, IdScheme
+from migrator.store.layout import LEDGER, run_mappings
+from migrator.store.problems import Problem
+
+Notify = Callable[..., None]
+
+
+def _silent(event: str, **fields: Any) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Site:
+    """One data root with its folders, as the operator named them; `env` is the name of a section of the settings."""
+
+    place: Place
+    migrations: Path
+    backups: Path
+    mappings: Path
+    env: str = ""
+    proved_on: Place | None = None
+    proved_on_name: str = ""
+    scheme: IdScheme = DEFAULT_SCHEME
+    jobs: int | None = None
+    wait: float = 0
+    notify: Notify = _silent
+    clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+
+    def require_folders(self) -> None:
+        """Raise UsageError where the folders do not fit together, before anything else is done."""
+        self.place.require()
+        self.place.require_outside(self.backups, "backups")
+        self.place.require_outside(self.mappings, "mappings")
+        self.place.require_same_file_system(self.backups)
+
+    def progress(self, done_files: int, done_bytes: int) -> None:
+        """Tell how far a copy is."""
+        self.notify("progress", files=done_files, bytes=done_bytes)
+
+    def ledger(self) -> list[Applied]:
+        """What the live tree has seen."""
+        return ledger.read(self.place.real / LEDGER)
+
+    def runs(self) -> list[Run]:
+        """The runs of this root, oldest first."""
+        return snapshots.of_root(self.backups, self.place.root)
+
+    def folder(self, run_id: str) -> Path:
+        """The folder of a run."""
+        return self.backups / snapshots.check_run_id(run_id)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended: `status` is committed, up-to-date, refused, rolled-back, as-before, adopted."""
+
+    status: str
+    plan: Plan | None = None
+    run: Run | None = None
+    problems: tuple[Problem, ...] = ()
+    details: tuple[str, ...] = ()
+
+
+class RunFailed(MigratorError):
+    """A run that was undone: the tree is as before. `run` is its record; the exit code is that of the cause."""
+
+    def __init__(self, run: Run, cause: BaseException) -> None:
+        text = described(cause)
+        where = cause.where if isinstance(cause, MigratorError) else None
+        hint = cause.hint if isinstance(cause, MigratorError) else None
+        super().__init__(f"{text}; the run was undone, the data root is as before", where=where, hint=hint)
+        self.run = run
+        if isinstance(cause, MigratorError):
+            self.exit_code = cause.exit_code
+
+
+def described(cause: BaseException) -> str:
+    """What went wrong, in a clause."""
+    if isinstance(cause, MigratorError):
+        return cause.message
+    if isinstance(cause, OSError):
+        return f"{cause.strerror or cause}" + (f": {cause.filename}" if cause.filename else "")
+    if isinstance(cause, KeyboardInterrupt):
+        return "interrupted"
+    return f"internal error: {cause!r}"
+
+
+def settle(site: Site) -> list[str]:
+    """Finish or undo what an earlier run owes, and say so. The lock must be held."""
+    notes = recovery.settle(site.place, site.backups)
+    notes += [f"copied the mapping of run {run_id}" for run_id in copy_mappings(site)]
+    for note in notes:
+        site.notify("recovered", level="warning", what=note)
+    return notes
+
+
+def copy_mappings(site: Site) -> list[str]:
+    """Copy the mappings of the tree's runs to the folder outside, where they are missing; return the run ids.
+
+    The tree has them all; a copy that cannot be made is told and made by the next writing command.
+    """
+    copied = []
+    for run_id in ledger.runs(site.ledger()):
+        target = site.mappings / run_id
+        if target.is_dir():
+            continue
+        source = site.place.real / run_mappings(run_id)
+        temporary = site.mappings / f".{run_id}.tmp"
+        try:
+            files.make_dirs(site.mappings)
+            files.remove_tree(temporary)
+            files.make_dir(temporary)
+            for path in sorted(source.iterdir()):
+                files.write_new(temporary / path.name, path.read_bytes())
+            files.sync_dir(temporary)
+            files.rename(temporary, target)
+            copied.append(run_id)
+        except OSError as error:
+            site.notify("mapping-not-copied", level="warning", run_id=run_id, reason=str(error))
+    return copied

@@ -1,0 +1,154 @@
+"""Upkeep of a data root: where it stands, its snapshots, and a staging root as its copy."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrator import recovery
+from migrator.engine import files, journal, ledger, lock, snapshots, steps, tree
+from migrator.engine.exchange import Place
+from migrator.engine.ledger import Applied
+from migrator.engine.snapshots import Run
+from migrator.engine.steps import Step
+from migrator.errors import CareNeeded, MigratorError, TryAgain
+from migrator.site import Site, settle
+from migrator.store.layout import GENS, STAGES
+from migrator.undo import require_sound
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a data root stands. `owed` is what the next writing command will finish or undo, None if nothing."""
+
+    applied: list[Applied]
+    pending: list[Step]
+    faults: str
+    owed: str | None
+    run_in_progress: str | None
+    missing_mappings: list[str]
+    runs: list[Run]
+    generations: dict[str, int]
+    late_writes: list[str]
+
+
+def status(site: Site) -> Status:
+    """Look at a data root; writes nothing and takes no lock."""
+    site.place.require()
+    applied = site.ledger()
+    pending: list[Step] = []
+    faults = ""
+    try:
+        pending = ledger.pending(steps.discover(site.migrations), applied)
+    except MigratorError as error:
+        faults = error.message
+    owed = journal.read(site.place.state)
+    held = lock.is_held(site.place.state)
+    runs = site.runs()
+    return Status(
+        applied=applied,
+        pending=pending,
+        faults=faults,
+        owed=None if held else recovery.described(site.place, owed, runs),
+        run_in_progress=(lock.holder(site.place.state) or "a step of the pipeline") if held else None,
+        missing_mappings=[run_id for run_id in ledger.runs(applied) if not (site.mappings / run_id).is_dir()],
+        runs=runs,
+        generations=_count(site.place.real),
+        late_writes=_late_writes(site, runs),
+    )
+
+
+def _count(root: Path) -> dict[str, int]:
+    counts = {}
+    for stage in STAGES:
+        try:
+            with os.scandir(root / GENS / stage) as entries:
+                counts[stage] = sum(e.is_dir(follow_symlinks=False) and not e.name.startswith(".") for e in entries)
+        except (FileNotFoundError, NotADirectoryError):
+            counts[stage] = 0
+    return counts
+
+
+def _late_writes(site: Site, runs: Sequence[Run]) -> list[str]:
+    """Paths in the newest snapshot that were written after the exchange, by a process that still holds the old tree."""
+    newest = next((run for run in reversed(runs) if run.has_snapshot), None)
+    if newest is None or not Path(newest.tree).is_dir():
+        return []
+    try:
+        manifest = snapshots.read_manifest(site.folder(newest.run_id) / snapshots.BEFORE)
+    except CareNeeded:
+        return []
+    return snapshots.damages(Path(newest.tree), manifest, full=False)
+
+
+def prune(site: Site, keep: int, *, rolled_back: bool = False, really: bool = True) -> list[Run]:
+    """Delete the trees of all but the newest `keep` snapshots, and with `rolled_back` what undone runs set aside.
+
+    The newest is verified first and always stays. Records and mappings stay too. With `really` false nothing is done.
+    Returns the runs whose trees go.
+    """
+    if keep < 1:
+        raise MigratorError("at least the newest snapshot must be kept", hint="migrator snapshots prune --keep 1")
+    with lock.hold(site.place.state, "snapshots prune", wait=site.wait) if really else contextlib.nullcontext():
+        if really:
+            settle(site)
+        runs = site.runs()
+        good = [run for run in runs if run.has_snapshot]
+        doomed = good[:-keep]
+        if rolled_back:
+            doomed += [run for run in runs if run.state == snapshots.ROLLED_BACK and not run.pruned]
+        if really and doomed:
+            if good:
+                manifest = snapshots.read_manifest(site.folder(good[-1].run_id) / snapshots.BEFORE)
+                require_sound(good[-1], manifest, full=True)
+            for run in doomed:
+                if Path(run.tree).is_dir() and os.path.samefile(run.tree, site.place.real):
+                    raise CareNeeded(f"the tree of run {run.run_id} is the live one", where=run.tree)
+                snapshots.write(site.folder(run.run_id), run.with_(pruned=True))
+                files.remove_tree(Path(run.tree))
+        return doomed
+
+
+def verify_snapshots(site: Site, run_ids: Sequence[str] = ()) -> Iterator[tuple[Run, list[str]]]:
+    """(run, damages) of each snapshot, every byte read. Writes nothing."""
+    for run in site.runs():
+        if not run.has_snapshot or (run_ids and run.run_id not in run_ids):
+            continue
+        if not Path(run.tree).is_dir():
+            yield run, ["the tree is missing"]
+            continue
+        manifest = snapshots.read_manifest(site.folder(run.run_id) / snapshots.BEFORE)
+        found = snapshots.damages(Path(run.tree), manifest, full=True)
+        if run.before and manifest.digest() != run.before:
+            found.append("the manifest is not the one of this run")
+        yield run, found
+
+
+def stage(site: Site, origin: Place) -> bool:
+    """Make the data root as a copy of another, under that one's shared lock, where it is not there yet."""
+    if site.place.real.is_dir():
+        return False
+    origin.require()
+    with lock.hold(site.place.state, "stage", wait=site.wait), lock.hold(origin.state, "stage", shared=True):
+        entries = tree.walk(origin.real)
+        strange = [entry.path for entry in entries if entry.kind == tree.OTHER]
+        if strange:
+            raise MigratorError("it holds what cannot be copied", where=origin.real / strange[0])
+        site.notify("phase", name="copy", files=len(entries), bytes=sum(entry.size for entry in entries))
+        copy = site.place.state / "copy"
+        files.remove_tree(copy)
+        try:
+            tree.build(entries, origin.real, copy, tree.Recipe(), jobs=site.jobs, progress=site.progress)
+            files.sync_file_system(copy)
+            changed = tree.differences(origin.real, entries)
+            if changed:
+                raise TryAgain(f"the origin changed while it was copied: {changed[0]}", where=origin.root)
+            files.rename(copy, site.place.root)
+            files.sync_dir(site.place.root.parent)
+        except BaseException:
+            files.remove_tree(copy)
+            raise
+    return True
