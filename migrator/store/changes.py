@@ -232,9 +232,9 @@ def _edited(gen: Gen, todo: _Sorted) -> Gen:
         if gen.parent is not None:
             names = {PARENT_STAGE[gen.stage]: {gen.parent: parent}}
             documents = documents.revise(FollowNames(gen.stage, names))
-        if replace(gen, documents=documents).parent != parent:
+        if gen.with_documents(documents).parent != parent:
             documents = documents.revise(Assign({PARENT_KEY: parent}))
-    return replace(gen, documents=documents)
+    return gen.with_documents(documents)
 
 
 def _names(renames: Mapping[Key, str]) -> dict[str, dict[str, str]]:

@@ -48,6 +48,8 @@ class Drop:
 
     def __call__(self, name: str, document: Document) -> Document:
         """The document without the keys."""
+        if not any(values_of(document, key) for key in self.keys):  # a fifth of the cost of making it anew
+            return document
         found: Document = _without(document, self.keys)
         return found
 

@@ -250,7 +250,7 @@ class _Reader:
             root=self.root,
             gens=gens,
             unread=frozenset(self.unread),
-            blocked=frozenset((p.stage, p.gen_id) for p in self.problems if p.blocking and p.gen_id),
+            blocked=self._blocked(),
             tables=tables,
             selections=dict(self._selections()),
             copies=tuple(name for name in self._names(COPIES) if name.endswith(".txt")),
@@ -281,10 +281,13 @@ class _Reader:
             root=self.root,
             gens=gens,
             unread=frozenset(self.unread),
-            blocked=frozenset((p.stage, p.gen_id) for p in self.problems if p.blocking and p.gen_id),
+            blocked=self._blocked(),
             tables=tables,
         )
         return replace(inventory, problems=(*self.problems, *_unknown_members(inventory)))
+
+    def _blocked(self) -> frozenset[Key]:
+        return frozenset((p.stage, p.gen_id) for p in self.problems if p.blocking and p.gen_id)
 
     def _is_folder(self, key: Key) -> bool:
         """Whether a pair is the key of a generation's folder; it may come from a table and be any text."""

@@ -85,6 +85,10 @@ class Gen:
         """(stage, gen_id)."""
         return (self.stage, self.gen_id)
 
+    def with_documents(self, documents: Documents) -> Gen:
+        """The same generation with other documents."""
+        return Gen(self.stage, self.gen_id, self.origin, documents, self.row, self.texts)
+
     @property
     def path(self) -> str:
         """The folder, relative to the data root."""
