@@ -15,7 +15,7 @@ import pytest
 
 from migrator import runner, undo, upkeep
 from migrator.engine import snapshots
-from migrator.errors import MigratorError
+from migrator.errors import CareNeeded, MigratorError
 from migrator.site import Site, settle
 from tests.faults import Fault, content, exact, hooked, killed_at, points, site
 
@@ -193,19 +193,22 @@ def test_an_error_anywhere_leaves_the_old_tree_and_the_next_run_succeeds(base: P
         shutil.rmtree(work)
         shutil.copytree(kept, work, symlinks=True)
         fault = Fault(k, lambda: OSError(code, os.strerror(code)), always=always)
-        failed = False
+        failure: Exception | None = None
         try:
             with hooked(fault):
                 runner.upgrade(site(work))
-        except (MigratorError, OSError):
-            failed = True
+        except (MigratorError, OSError) as error:
+            failure = error
         where = f"point {k}: {calls[k]}"
         assert fault.fired, where
         now = exact(site(work).place.real)
-        if failed:
+        if failure:
             assert now == old or content(site(work).place.real) == new, where
-            if now != old:  # only where every later call fails too, the exchange back among them
-                assert always, where
+        if failure and now != old and not always:
+            # the exchange has happened and its fsync failed: never tried again, never undone, but told (exit 10)
+            assert calls[k][0] == "fsync-dir", where
+            assert isinstance(failure, CareNeeded), where
+            assert "whether that survives a power cut is unknown" in failure.message, where
         runner.upgrade(site(work))
         assert content(site(work).place.real) == new, where
 
