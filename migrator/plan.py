@@ -102,7 +102,7 @@ def make(
     accept: Collection[str] = (),
 ) -> Plan:
     """Fold the steps over the store. Problems are values: all are in the plan, blocking ones first."""
-    before = after = replace(store, problems=(*store.problems, *_strange_entries(entries)))
+    before = after = replace(store, problems=(*store.problems, *_strange_entries(entries, store)))
     done: list[tuple[Step, Effect]] = []
     for step in steps:
         after, effect = _run_step(step, after)
@@ -147,9 +147,12 @@ def _accepted(problem: Problem, accept: Collection[str]) -> Problem:
     return problem.accept() if problem.gen_id in named else problem
 
 
-def _strange_entries(entries: Sequence[Entry]) -> list[Problem]:
+def _strange_entries(entries: Sequence[Entry], store: Inventory) -> list[Problem]:
+    """What cannot be copied, apart from what the reader has already refused by a kind of its own."""
     text = "is neither a file, a folder nor a symbolic link: it cannot be copied"
-    return [Problem(UNSAFE_PATH, path=entry.path, message=text) for entry in entries if entry.kind == tree.OTHER]
+    told = {problem.path for problem in store.problems}
+    strange = (entry.path for entry in entries if entry.kind == tree.OTHER)
+    return [Problem(UNSAFE_PATH, path=path, message=text) for path in strange if path not in told]
 
 
 def _stale(entries: Sequence[Entry]) -> list[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,15 @@ def test_problems_are_all_listed_and_nothing_changes(base: Path) -> None:
     }
     assert exact(base / "data") == before
     assert not (base / "b").exists() or list((base / "b").iterdir()) == []
+
+
+def test_what_cannot_be_copied_is_told_once_and_by_its_own_kind(base: Path) -> None:
+    (base / "data/gens/essay/b1/metadata.json").unlink()
+    os.mkfifo(base / "data/gens/essay/b1/metadata.json")
+    os.mkfifo(base / "data/pipe")
+    refused = runner.upgrade(site(base))
+    found = [(problem.kind, problem.path) for problem in refused.problems if problem.blocking]
+    assert found == [("invalid-json", "gens/essay/b1/metadata.json"), ("unsafe-path", "pipe")]
 
 
 def test_a_writer_during_the_build_undoes_the_run(base: Path) -> None:
@@ -156,8 +166,6 @@ def test_a_damaged_snapshot_is_not_gone_back_to(base: Path) -> None:
     runner.upgrade(site(base))
     run = site(base).runs()[-1]
     victim = Path(run.tree) / "gens" / "draft" / "a1" / "parsed.txt"
-    import os
-
     status = victim.stat()
     victim.write_text(victim.read_text().replace("text", "tEXT"))
     os.utime(victim, ns=(status.st_atime_ns, status.st_mtime_ns))

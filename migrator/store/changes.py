@@ -172,18 +172,10 @@ def _sort(store: Inventory, changes: Iterable[Change]) -> _Sorted:
         if isinstance(change, Edit):
             todo.edits.setdefault(key, []).append(change)
             continue
-        slot: dict[Key, Any] = (
-            todo.renames if isinstance(change, Rename) else todo.relinks if isinstance(change, Relink) else todo.numbers
-        )
+        slot, value = _slot(todo, change)
         if key in slot:
             raise MigratorError(f"a step changes {key[0]} {key[1]} twice in the same way")
-        slot[key] = (
-            change.to
-            if isinstance(change, Rename)
-            else change.parent
-            if isinstance(change, Relink)
-            else change.replicate
-        )
+        slot[key] = value
     for new in todo.renames.values():
         _require_safe(new)
     for key, parent in todo.relinks.items():
@@ -197,6 +189,17 @@ def _sort(store: Inventory, changes: Iterable[Change]) -> _Sorted:
         twice = next(key for key in sorted(final) if final.count(key) > 1)
         raise MigratorError(f"a step gives two generations the name {twice[0]} {twice[1]}")
     return todo
+
+
+def _slot(todo: _Sorted, change: Rename | Relink | Renumber) -> tuple[dict[Key, Any], str | int]:
+    """Where a change that a generation can have only once is kept, and its value."""
+    match change:
+        case Rename():
+            return todo.renames, change.to
+        case Relink():
+            return todo.relinks, change.parent
+        case Renumber():
+            return todo.numbers, change.replicate
 
 
 def _require_safe(gen_id: str) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 from migrator.store.documents import Documents
 from migrator.store.ids import PARENT_FIELDS, Fault, Signature, compute_signature, is_absent, text_fault
 from migrator.store.layout import (
-    DOCUMENTS,
     DRAFT,
     ESSAY,
     EVALUATION,
@@ -193,10 +192,3 @@ class Gen:
     def signature(self, **overrides: object) -> Signature:
         """The signature from what was read; `overrides` replace fields. Raises SignatureError."""
         return compute_signature(self.stage, **{**self.signature_fields(), "replicate": self.replicate, **overrides})
-
-
-def documents_of(gen: Gen) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(file name, document) of the JSON files that exist, in the contract's order."""
-    for name in DOCUMENTS:
-        if name in gen.documents:
-            yield name, gen.documents[name]

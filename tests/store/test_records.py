@@ -8,7 +8,7 @@ import pytest
 
 from migrator.store.documents import values_of
 from migrator.store.inventory import Inventory
-from migrator.store.records import Gen, documents_of, first_present
+from migrator.store.records import Gen, first_present
 from tests.conftest import Write
 
 METADATA, RAW, PARSED = "metadata.json", "raw_metadata.json", "parsed_metadata.json"
@@ -236,7 +236,6 @@ def test_first_present_and_values_of() -> None:
     assert values_of("k", "k") == []
 
 
-def test_documents_stand_in_the_contracts_order() -> None:
-    gen = Gen("draft", "g", "g", {PARSED: {"p": 1}, METADATA: {}, RAW: {"r": 1}})
-    assert list(documents_of(gen)) == [(METADATA, {}), (RAW, {"r": 1}), (PARSED, {"p": 1})]
+def test_a_generation_knows_its_key_and_its_folder() -> None:
+    gen = Gen("draft", "g", "g", {METADATA: {}})
     assert (gen.key, gen.path) == (("draft", "g"), "gens/draft/g")
