@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -23,7 +23,7 @@ from migrator.store.checks import judge
 from migrator.store.documents import Rewrite
 from migrator.store.ids import PREFIX
 from migrator.store.inventory import Inventory
-from migrator.store.layout import METADATA, PARENT_STAGE, STAGES, is_derived
+from migrator.store.layout import METADATA, PARENT_STAGE, REBUILT_TABLES, STAGES, is_derived, manifest_path
 from migrator.store.mappings import Row, sorted_rows
 from migrator.store.problems import ID_COLLISION, STALE_TABLE, UNSAFE_PATH, Problem, ordered
 from migrator.store.records import Gen, Key
@@ -89,6 +89,11 @@ class Plan:
         return {old for _, old, new in self.mapping if old != new} - current
 
     @property
+    def rebuilt(self) -> tuple[str, ...]:
+        """Paths of what the run makes anew from the result: the derived tables that are ours, and every manifest."""
+        return rebuilt_paths(self.after)
+
+    @property
     def bytes_needed(self) -> int:
         """Disk that the new tree takes, in bytes, each thing rounded up to whole blocks."""
         return sum(-(-max(entry.size, 1) // 4096) * 4096 for entry in self.entries)
@@ -113,6 +118,7 @@ def make(
             problems += step.check(before, after) if step.check else ()
     recipe = _recipe(before, after)
     problems += _clashes(entries, recipe)
+    problems += in_the_way(rebuilt_paths(after), {entry.path: entry.kind for entry in entries}.get)
     mapping = sorted_rows((gen.stage, gen.origin, gen.gen_id) for gen in after.gens.values() if gen.origin)
     if any(old != new for _, old, new in mapping):
         problems += _stale(entries)
@@ -160,7 +166,33 @@ def _stale(entries: Sequence[Entry]) -> list[Problem]:
     return [
         Problem(STALE_TABLE, path=entry.path, message=text)
         for entry in entries
-        if entry.kind == tree.FILE and is_derived(entry.path) and entry.path.endswith(".csv")
+        if entry.kind == tree.FILE
+        and is_derived(entry.path)
+        and entry.path.endswith(".csv")
+        and entry.path not in REBUILT_TABLES
+    ]
+
+
+def rebuilt_paths(store: Inventory) -> tuple[str, ...]:
+    """Paths of the derived tables and manifests that are made anew from a store."""
+    return (*REBUILT_TABLES, *(manifest_path(cohort) for cohort, _, _ in store.cohorts()))
+
+
+def in_the_way(paths: Iterable[str], kind_of: Callable[[str], str | None]) -> list[Problem]:
+    """What is neither a file in a file's place nor a folder in a folder's: nothing is written through a link.
+
+    `kind_of` tells what is at a path (FOLDER, FILE, LINK, OTHER), or None.
+    """
+    wanted = dict.fromkeys(paths, tree.FILE)
+    for path in list(wanted):
+        parts = path.split("/")
+        wanted |= {"/".join(parts[:depth]): tree.FOLDER for depth in range(1, len(parts))}
+    names = {tree.FILE: "a file", tree.FOLDER: "a folder"}
+    text = "must be {}: a table is made there, and nothing is written through a link"
+    return [
+        Problem(UNSAFE_PATH, path=path, message=text.format(names[kind]))
+        for path, kind in sorted(wanted.items())
+        if kind_of(path) not in (None, kind)
     ]
 
 

@@ -18,7 +18,18 @@ from migrator.errors import CareNeeded, DecisionNeeded, MigratorError
 from migrator.store.checks import judge
 from migrator.store.ids import IdScheme
 from migrator.store.inventory import Inventory
-from migrator.store.layout import COHORTS, GENS, LEDGER, STAGES, gen_path, is_derived, is_manifest, is_own
+from migrator.store.layout import (
+    COHORTS,
+    GENS,
+    LEDGER,
+    REBUILT_TABLES,
+    STAGES,
+    gen_path,
+    is_derived,
+    is_manifest,
+    is_own,
+    manifest_path,
+)
 from migrator.store.problems import Problem
 
 
@@ -85,6 +96,16 @@ def _sweep(place: Place, backups: Path) -> None:
         place.real.parent / f".{place.root.name}.probe",
     ):
         files.remove_tree(probe)
+    for path in _torn(place.real):
+        files.remove_file(path)
+
+
+def _torn(root: Path) -> list[Path]:
+    """What a killed command wrote of a derived table or a manifest without putting it in its place."""
+    tables = [root / path for path in REBUILT_TABLES]
+    manifests = [root / manifest_path(name) for name in _folders(root / COHORTS)]
+    made = [path for path in (*tables, *manifests) if not (path.parent.is_symlink() or path.parent.parent.is_symlink())]
+    return [path for path in map(files.temporary_of, made) if path.is_file() and not path.is_symlink()]
 
 
 def _settle_upgrade(place: Place, owed: Journal) -> str:

@@ -1,4 +1,4 @@
-"""The one place that joins the stages: read -> plan -> build -> verify -> commit.
+"""The one place that joins the stages: read -> plan -> (tables) -> build -> verify -> commit.
 
 A run holds the lock and first finishes or undoes what an earlier one owes; it either commits or leaves no trace.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
-from migrator import __version__, build, commit, recovery, verify
+from migrator import __version__, build, commit, rebuild, recovery, verify
 from migrator import plan as planning
 from migrator.engine import exchange, files, journal, ledger, lock, snapshots, steps, tree
 from migrator.engine.journal import Journal
@@ -126,15 +126,19 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
         for problem in plan.problems:
             if problem.kind == ID_COLLISION:
                 site.notify("collision", level="critical", **problem.row())
+        site.notify("phase", name="tables", generations=len(plan.after.gens))
+        scores = rebuild.scores_of(plan.before)
+        plan_of_tree = rebuild.in_plan(plan, scores)
         site.notify("phase", name="build", files=len(plan.entries), bytes=sum(e.size for e in plan.entries))
         new = Path(run.tree)
-        done = build.run(plan, new, jobs=site.jobs, progress=site.progress)
+        done = build.run(plan_of_tree, new, jobs=site.jobs, progress=site.progress)
         applied = _applied(site, plan, run, note)
         done = build.record(done, plan, run.run_id, applied)
         site.notify("phase", name="verify", files=len(done.expected))
         before = Beside(lambda: (done.before.render(), done.before.digest()), len(plan.entries), site.jobs)
         try:
-            finished = verify.run(done, plan, jobs=site.jobs)
+            finished = verify.run(done, plan_of_tree, jobs=site.jobs)
+            verify.require_none(rebuild.changed_scores(plan, scores, new))
             listed, before_digest = before.result()
         finally:
             before.abandon()

@@ -1,4 +1,4 @@
-"""Upkeep of a data root: where it stands, its snapshots, and a staging root as its copy."""
+"""Upkeep of a data root: where it stands, its snapshots, its derived tables, and a staging root as its copy."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from migrator import recovery
+from migrator import plan as planning
+from migrator import rebuild, recovery
 from migrator.engine import files, journal, ledger, lock, snapshots, steps, tree
 from migrator.engine.exchange import Place
 from migrator.engine.ledger import Applied
@@ -16,7 +18,9 @@ from migrator.engine.snapshots import Run
 from migrator.engine.steps import Step
 from migrator.errors import CareNeeded, MigratorError, TryAgain
 from migrator.site import Site, settle
+from migrator.store.inventory import Inventory
 from migrator.store.layout import GENS, STAGES
+from migrator.store.problems import Problem, ordered
 from migrator.undo import require_sound
 
 
@@ -33,6 +37,15 @@ class Status:
     runs: list[Run]
     generations: dict[str, int]
     late_writes: list[str]
+
+
+@dataclass(frozen=True)
+class Regenerated:
+    """What `regenerate` wrote and what it found as it should be, as paths; `problems` are why it did nothing."""
+
+    written: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 def status(site: Site) -> Status:
@@ -152,3 +165,26 @@ def stage(site: Site, origin: Place) -> bool:
             files.remove_tree(copy)
             raise
     return True
+
+
+def regenerate(site: Site) -> Regenerated:
+    """Make the derived tables that are ours and every manifest anew; what would not change is not written.
+
+    Each file is replaced as a whole: a reader finds the old or the new one, a kill leaves some of them old.
+    """
+    site.place.require()
+    with lock.hold(site.place.state, "regenerate", wait=site.wait):
+        settle(site)
+        root = site.place.real
+        store = Inventory.read(root, site.scheme)
+        paths = planning.rebuilt_paths(store)
+        found = [*store.problems, *planning.in_the_way(paths, partial(tree.kind_at, root))]
+        problems = tuple(problem for problem in ordered(found) if problem.blocking)
+        if problems:
+            return Regenerated(problems=problems)
+        site.notify("phase", name="tables", generations=len(store.gens))
+        new = rebuild.contents(store, rebuild.scores_of(store))
+        stale = [path for path in sorted(new) if not tree.has_content(root / path, new[path])]
+        for path in stale:
+            tree.put(root, path, new[path])
+        return Regenerated(tuple(stale), tuple(path for path in sorted(new) if path not in stale))

@@ -42,9 +42,15 @@ def run(build: Build, plan: Plan, *, jobs: int | None = None) -> Manifest:
         findings += reading.result()
     finally:
         reading.abandon()
-    if findings:
-        raise VerificationFailed(findings)
+    require_none(findings)
     return manifest_of(entries, digests)
+
+
+def require_none(findings: Iterable[str]) -> None:
+    """Raise VerificationFailed where there are any findings."""
+    found = list(findings)
+    if found:
+        raise VerificationFailed(found)
 
 
 def _contents(build: Build, digests: dict[str, str]) -> Iterable[str]:

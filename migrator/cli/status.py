@@ -15,7 +15,7 @@ from migrator.cli.settings import Settings
 from migrator.engine import steps
 from migrator.errors import MigratorError
 from migrator.report import machine, text
-from migrator.store.layout import is_derived
+from migrator.store.layout import REBUILT_TABLES, is_derived
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,12 +60,12 @@ def edited_since(site: Site, applied: list[Applied]) -> list[str]:
 
 
 def stale_tables(root: Path, applied: list[Applied]) -> list[str]:
-    """Derived tables that are older than the newest run that renamed something, as paths below the root."""
+    """The user's derived tables that are not newer than the newest run that renamed something, as paths."""
     renaming = [entry for entry in applied if entry.counts.get("rename")]
     if not renaming:
         return []
-    since = datetime.fromisoformat(renaming[-1].start).timestamp()
-    return [path for path, mtime in _tables(root) if mtime < since]
+    end = datetime.fromisoformat(renaming[-1].end).timestamp()
+    return [path for path, mtime in _tables(root) if mtime <= end and path not in REBUILT_TABLES]
 
 
 def _tables(root: Path) -> Iterator[tuple[str, float]]:

@@ -407,31 +407,62 @@ def finish_folder(source: Path, target: Path, entry: Entry, place: str) -> None:
         os.close(fd)
 
 
+def put(root: Path, path: str, data: bytes) -> None:
+    """A whole file in its place in a live tree, with mode and owner of the one there, else those that `add` gives."""
+    mode, owner = _make_folders(root, path, {})
+    try:
+        status = os.lstat(root / path)
+    except FileNotFoundError:
+        mode &= 0o666
+    else:
+        mode, owner = stat.S_IMODE(status.st_mode), _owner(status.st_uid, status.st_gid)
+    files.replace_file(root / path, data, mode, owner)
+
+
+def kind_at(root: Path, path: str) -> str | None:
+    """What is at a path of a tree (FOLDER, FILE, LINK, OTHER), or None; a link is not followed."""
+    try:
+        return _KINDS.get(stat.S_IFMT(os.lstat(root / path).st_mode), OTHER)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def has_content(path: Path, data: bytes) -> bool:
+    """Whether there is a file with exactly these bytes."""
+    return hash_file(str(path)) == hash_bytes(data)
+
+
 def add(target: Path, additions: Mapping[str, bytes], unfinished: Mapping[str, Entry] | None = None) -> None:
     """New files; their folders get the mode and owner of the folder they lie in, so that no umask decides.
 
     `unfinished` are folders of the tree that have their attributes not yet, with what they will have.
     """
     for path in sorted(additions):
-        missing = []
-        folder = path.rpartition("/")[0]
-        while folder and not (target / folder).is_dir():
-            missing.append(folder)
-            folder = folder.rpartition("/")[0]
-        mode, owner = _attributes(target, folder, unfinished or {})
-        for new in reversed(missing):
-            files.make_dir(target / new, 0o700)
-            fd = os.open(target / new, _OPEN_FOLDER)
-            try:
-                files.finish(fd, target / new, mode, owner, None)
-            finally:
-                os.close(fd)
+        mode, owner = _make_folders(target, path, unfinished or {})
         fd = files.new_file(target / path)
         try:
             files.write(fd, additions[path], path)
             files.finish(fd, path, mode & 0o666, owner, None)
         finally:
             os.close(fd)
+
+
+def _make_folders(target: Path, path: str, unfinished: Mapping[str, Entry]) -> tuple[int, tuple[int, int] | None]:
+    """Make the folders of a new file where they are missing; return the mode and owner that they have."""
+    missing = []
+    folder = path.rpartition("/")[0]
+    while folder and not (target / folder).is_dir():
+        missing.append(folder)
+        folder = folder.rpartition("/")[0]
+    mode, owner = _attributes(target, folder, unfinished)
+    for new in reversed(missing):
+        files.make_dir(target / new, mode & 0o777)
+        fd = os.open(target / new, _OPEN_FOLDER)
+        try:
+            files.finish(fd, target / new, mode, owner, None)
+        finally:
+            os.close(fd)
+    return mode, owner
 
 
 def _attributes(target: Path, folder: str, unfinished: Mapping[str, Entry]) -> tuple[int, tuple[int, int] | None]:
@@ -442,7 +473,11 @@ def _attributes(target: Path, folder: str, unfinished: Mapping[str, Entry]) -> t
     else:
         status = os.stat(target / folder)
         mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)
-    return mode & 0o2777, None if owner == _ME else owner
+    return mode & 0o2777, _owner(*owner)
+
+
+def _owner(uid: int, gid: int) -> tuple[int, int] | None:
+    return None if (uid, gid) == _ME else (uid, gid)
 
 
 # -- hashing

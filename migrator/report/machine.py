@@ -46,6 +46,7 @@ def plan(one: Plan) -> Object:
         "checks": [asdict(check) | {"passed": check.passed} for check in one.checks],
         "fingerprint": one.fingerprint,
         "bytes_needed": one.bytes_needed,
+        "rebuilt": list(one.rebuilt),
     }
 
 
@@ -58,6 +59,7 @@ def no_plan(generations: int) -> Object:
         "checks": [],
         "fingerprint": None,
         "bytes_needed": 0,
+        "rebuilt": [],
     }
 
 
@@ -94,6 +96,13 @@ def upgrade(
         "counts": dict(counts_ or counts(0)),
         "issues": issues(problems),
     }
+
+
+def regenerated(
+    status: str, written: Sequence[str] = (), unchanged: Sequence[str] = (), problems: Iterable[Problem] = ()
+) -> Object:
+    """What `regenerate --json` prints: `status` is regenerated, unchanged or refused; files as paths."""
+    return {"status": status, "written": list(written), "unchanged": list(unchanged), "issues": issues(problems)}
 
 
 def applied(entry: Applied) -> Object:

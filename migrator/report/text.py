@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migrator.store.layout import GENS, STAGES
+from migrator.store.layout import GENS, REBUILT_TABLES, STAGES
 from migrator.store.problems import ID_COLLISION
 
 if TYPE_CHECKING:
@@ -222,6 +222,13 @@ def issue_lines(
 def place_of(problem: Problem) -> str:
     """Where a finding is: its path, else its stage and id."""
     return problem.path or f"{problem.stage} {problem.gen_id}".strip()
+
+
+def rebuilt(plan: Plan) -> str:
+    """What the run makes anew, in words."""
+    tables = sum(path in REBUILT_TABLES for path in plan.rebuilt)
+    manifests = len(plan.rebuilt) - tables
+    return f"{many(tables, 'derived table')} and {many(manifests, 'manifest')} are made anew from the result"
 
 
 def estimate(plan: Plan) -> str:

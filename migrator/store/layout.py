@@ -22,6 +22,11 @@ MEMBERSHIP, MANIFEST = "membership.csv", "manifest.json"
 MODELS_TABLE = f"{RAW}/llm_models.csv"
 REPLICATION_TABLE = f"{RAW}/replication_config.csv"
 
+AGGREGATED_SCORES = "5_parsing/aggregated_scores.csv"
+SCORES_BY_ESSAY = "6_summary/generation_scores_pivot.csv"
+SCORES_BY_TASK = "7_cross_experiment/evaluation_scores_by_template_model.csv"
+REBUILT_TABLES = (AGGREGATED_SCORES, SCORES_BY_ESSAY, SCORES_BY_TASK)  # derived tables that are ours to make
+
 
 def templates_table(stage: str) -> str:
     """Path of the templates of a stage."""
@@ -31,6 +36,11 @@ def templates_table(stage: str) -> str:
 def gen_path(stage: str, gen_id: str) -> str:
     """Path of a generation's folder."""
     return f"{GENS}/{stage}/{gen_id}"
+
+
+def manifest_path(cohort_id: str) -> str:
+    """Path of a cohort's manifest."""
+    return f"{COHORTS}/{cohort_id}/{MANIFEST}"
 
 
 def run_mappings(run_id: str) -> str:

@@ -1,0 +1,58 @@
+"""What is made anew from a store, as bytes: the derived tables that are ours, and every cohort's manifest.
+
+An upgrade takes it into the recipe of its tree, `regenerate` puts it into the live one. Writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from migrator.engine.tree import Recipe
+from migrator.plan import Plan
+from migrator.store.inventory import Inventory
+from migrator.store.layout import EVALUATION, PARSED_TEXT, gen_path
+from migrator.tables import derived
+from migrator.tables.scores import MISSING, Score, read_scores, score_of
+
+
+def contents(store: Inventory, scores: Mapping[str, Score]) -> dict[str, bytes]:
+    """Path -> bytes of all that is made anew; `scores` has each evaluation of the store by its id."""
+    return derived.rebuild(store, scores)
+
+
+def scores_of(store: Inventory) -> dict[str, Score]:
+    """The scores of a store that lies on the disk, read now, by id."""
+    return read_scores(store.root, store.ids(EVALUATION))
+
+
+def in_plan(plan: Plan, before: Mapping[str, Score]) -> Plan:
+    """The plan with tables and manifests of the result in its recipe, instead of a copy of those that are there."""
+    scores = {new: before[old] for stage, old, new in plan.mapping if stage == EVALUATION}
+    for gen in plan.after.generations(EVALUATION):
+        if not gen.origin:  # one that a step makes
+            text = gen.texts.get(PARSED_TEXT)
+            scores[gen.gen_id] = MISSING if text is None else score_of(text)
+    new = contents(plan.after, scores)
+    there = new.keys() & {entry.path for entry in plan.entries}
+    recipe = Recipe(
+        plan.recipe.moves,
+        {**plan.recipe.contents, **{path: new[path] for path in there}},
+        {**plan.recipe.additions, **{path: new[path] for path in new.keys() - there}},
+    )
+    return replace(plan, recipe=recipe)
+
+
+def changed_scores(plan: Plan, before: Mapping[str, Score], root: Path) -> Iterator[str]:
+    """Evaluations whose score or error in the new tree, read from it, is not the one that they had."""
+    pairs = [(old, new) for stage, old, new in plan.mapping if stage == EVALUATION]
+    after = read_scores(root, [new for _, new in pairs])
+    for old, new in pairs:
+        if after[new] != before[old]:
+            path = f"{gen_path(EVALUATION, new)}/{PARSED_TEXT}"
+            yield f"{path} says {_told(after[new])}, and as {old} it said {_told(before[old])}"
+
+
+def _told(score: Score) -> str:
+    return score.text or score.error
