@@ -17,14 +17,14 @@ from migrator.tables import derived
 from migrator.tables.scores import MISSING, Score, read_scores, score_of
 
 
-def contents(store: Inventory, scores: Mapping[str, Score]) -> dict[str, bytes]:
-    """Path -> bytes of all that is made anew; `scores` has each evaluation of the store by its id."""
-    return derived.rebuild(store, scores)
-
-
 def scores_of(store: Inventory) -> dict[str, Score]:
     """The scores of a store that lies on the disk, read now, by id."""
     return read_scores(store.root, store.ids(EVALUATION))
+
+
+def tables_of(store: Inventory) -> dict[str, bytes]:
+    """The tables of a store that lies on the disk, by path."""
+    return derived.rebuild(store, scores_of(store))
 
 
 def in_plan(plan: Plan, before: Mapping[str, Score]) -> Plan:
@@ -34,7 +34,7 @@ def in_plan(plan: Plan, before: Mapping[str, Score]) -> Plan:
         if not gen.origin:  # one that a step makes
             text = gen.texts.get(PARSED_TEXT)
             scores[gen.gen_id] = MISSING if text is None else score_of(text)
-    new = contents(plan.after, scores)
+    new = derived.rebuild(plan.after, scores)
     there = new.keys() & {entry.path for entry in plan.entries}
     recipe = Recipe(
         plan.recipe.moves,

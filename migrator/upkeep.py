@@ -183,7 +183,7 @@ def regenerate(site: Site) -> Regenerated:
         if problems:
             return Regenerated(problems=problems)
         site.notify("phase", name="tables", generations=len(store.gens))
-        new = rebuild.contents(store, rebuild.scores_of(store))
+        new = rebuild.tables_of(store)
         stale = [path for path in sorted(new) if not tree.has_content(root / path, new[path])]
         for path in stale:
             tree.put(root, path, new[path])
