@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "cohorts": {"errors", "store", "cohorts"},
     "tables": {"errors", "store", "tables"},
     "site": {"errors", "store", "engine", "plan", "recovery"},
-    "runner": STAGES | {"site", "__init__", "tables"},
+    "runner": STAGES | {"site", "__init__", "cohorts", "tables"},
     "undo": {"errors", "store", "engine", "commit", "recovery", "site"},
     "upkeep": {"errors", "store", "engine", "recovery", "site", "undo"},
     "report": {"errors", "store", "plan", "report", "__init__"},
