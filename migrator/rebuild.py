@@ -9,10 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from migrator.cohorts import manifest, membership
 from migrator.engine.tree import Recipe
 from migrator.plan import Plan
+from migrator.store.index import Index
 from migrator.store.inventory import Inventory
-from migrator.store.layout import EVALUATION, PARSED_TEXT, gen_path
+from migrator.store.layout import EVALUATION, PARSED_TEXT, gen_path, manifest_path
+from migrator.store.problems import Problem
 from migrator.tables import derived
 from migrator.tables.scores import MISSING, Score, read_scores, score_of
 
@@ -27,14 +30,35 @@ def tables_of(store: Inventory) -> dict[str, bytes]:
     return derived.rebuild(store, scores_of(store))
 
 
-def in_plan(plan: Plan, before: Mapping[str, Score]) -> Plan:
-    """The plan with tables and manifests of the result in its recipe, instead of a copy of those that are there."""
+def manifests_of(store: Inventory, run_id: str) -> tuple[dict[str, bytes], list[Problem]]:
+    """The manifests of a store's cohorts after its last run, by path; a cohort with a blocking problem has none.
+
+    Of each manifest that is there what it alone knows is kept.
+    """
+    index = Index.of(replace(store, problems=()))  # nothing of what was found so far stops a generation
+    made: dict[str, bytes] = {}
+    problems: list[Problem] = []
+    for cohort_id, _, table in store.cohorts():
+        members = membership.parse(cohort_id, table.render())
+        data, found = manifest.compute(index, members, run_id, manifest.load(store.root, cohort_id))
+        problems += found
+        if data is not None:
+            made[manifest_path(cohort_id)] = data
+    return made, problems
+
+
+def in_plan(plan: Plan, before: Mapping[str, Score], run_id: str) -> Plan:
+    """The plan with tables and manifests of the result in its recipe, instead of a copy of those that are there.
+
+    A manifest that cannot be made yet, since a later step completes its members, is carried over as it is.
+    """
     scores = {new: before[old] for stage, old, new in plan.mapping if stage == EVALUATION}
     for gen in plan.after.generations(EVALUATION):
         if not gen.origin:  # one that a step makes
             text = gen.texts.get(PARSED_TEXT)
             scores[gen.gen_id] = MISSING if text is None else score_of(text)
-    new = derived.rebuild(plan.after, scores)
+    manifests, _ = manifests_of(plan.after, run_id)
+    new = derived.rebuild(plan.after, scores) | manifests
     there = new.keys() & {entry.path for entry in plan.entries}
     recipe = Recipe(
         plan.recipe.moves,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,10 @@ class Status:
 
 @dataclass(frozen=True)
 class Regenerated:
-    """What `regenerate` wrote and what it found as it should be, as paths; `problems` are why it did nothing."""
+    """What `regenerate` wrote and what it found as it should be, as paths.
+
+    `problems` are why it did nothing, or why some manifests could not be made.
+    """
 
     written: tuple[str, ...] = ()
     unchanged: tuple[str, ...] = ()
@@ -170,7 +173,8 @@ def stage(site: Site, origin: Place) -> bool:
 def regenerate(site: Site) -> Regenerated:
     """Make the derived tables that are ours and every manifest anew; what would not change is not written.
 
-    Each file is replaced as a whole: a reader finds the old or the new one, a kill leaves some of them old.
+    Each file is replaced as a whole: a reader finds the old or the new one, a kill leaves some of them old. Where a
+    record cannot be read nothing is done; where a member has no signature yet its cohorts' manifests stay as they are.
     """
     site.place.require()
     with lock.hold(site.place.state, "regenerate", wait=site.wait):
@@ -179,12 +183,18 @@ def regenerate(site: Site) -> Regenerated:
         store = Inventory.read(root, site.scheme)
         paths = planning.rebuilt_paths(store)
         found = [*store.problems, *planning.in_the_way(paths, partial(tree.kind_at, root))]
-        problems = tuple(problem for problem in ordered(found) if problem.blocking)
+        problems = _blocking(found)
         if problems:
             return Regenerated(problems=problems)
         site.notify("phase", name="tables", generations=len(store.gens))
-        new = rebuild.tables_of(store)
+        manifests, unusable = rebuild.manifests_of(store, next(reversed(ledger.runs(site.ledger())), ""))
+        new = rebuild.tables_of(store) | manifests
         stale = [path for path in sorted(new) if not tree.has_content(root / path, new[path])]
         for path in stale:
             tree.put(root, path, new[path])
-        return Regenerated(tuple(stale), tuple(path for path in sorted(new) if path not in stale))
+        unchanged = tuple(path for path in sorted(new) if path not in stale)
+        return Regenerated(tuple(stale), unchanged, _blocking(unusable))
+
+
+def _blocking(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(problem for problem in ordered(problems) if problem.blocking)

@@ -33,27 +33,37 @@ def command(settings: Settings, wait: float) -> int:
     screen.error_defaults(**machine.regenerated("refused"))
     with Log() as log:
         done = upkeep.regenerate(settings.site(log.notify, wait=wait))
-    if done.problems:
-        return _refused(done)
+    verdict = _verdict(done)
     if screen.wants_json():
-        status = "regenerated" if done.written else "unchanged"
-        screen.print_json(machine.regenerated(status, done.written, done.unchanged))
-    elif not done.written:
-        screen.show(f"[green]Nothing to do.[/] {text.many(len(done.unchanged), 'file')} as they should be.")
+        status = "regenerated" if done.written else "unchanged" if done.unchanged else "refused"
+        result = machine.regenerated(status, done.written, done.unchanged, done.problems)
+        if verdict:
+            result |= {"error": verdict[0], "where": None, "hint": verdict[1], "exit_code": REFUSED}
+        screen.print_json(result)
     else:
-        rest = f" [dim]{len(done.unchanged):,} are as they should be.[/]" if done.unchanged else ""
-        screen.show(f"[green]Made anew:[/] {text.many(len(done.written), 'file')}.{rest}")
-        screen.show_facts(("", path, "") for path in done.written)
+        _print(done)
+    if verdict:
+        screen.say_error(verdict[0], None, verdict[1])
+        return REFUSED
     return 0
 
 
-def _refused(done: Regenerated) -> int:
-    message = f"{text.many(len(done.problems), 'blocking issue')} in the way; nothing has been changed"
-    hint = screen.typed("plan") + "   (shows all of them, and how to set a generation aside)"
-    if screen.wants_json():
-        result = machine.regenerated("refused", problems=done.problems)
-        screen.print_json({**result, "error": message, "where": None, "hint": hint, "exit_code": REFUSED})
-        return REFUSED
-    screen.show(*text.issue_lines(done.problems, sys.stdout.encoding or "ascii"))
-    screen.say_error(message, None, hint)
-    return REFUSED
+def _verdict(done: Regenerated) -> tuple[str, str] | None:
+    """What could not be made and what to type next, or None."""
+    if not done.problems:
+        return None
+    count = text.many(len(done.problems), "blocking issue")
+    if not done.written and not done.unchanged:
+        return f"{count} in the way; nothing has been changed", screen.typed("plan --out DIR")
+    return f"{count} in the way of some manifests, which are as before", screen.typed("upgrade")
+
+
+def _print(done: Regenerated) -> None:
+    if done.written:
+        rest = f" [dim]{len(done.unchanged):,} are as they should be.[/]" if done.unchanged else ""
+        screen.show(f"[green]Made anew:[/] {text.many(len(done.written), 'file')}.{rest}")
+        screen.show_facts(("", path, "") for path in done.written)
+    elif done.unchanged:
+        screen.show(f"[green]Nothing to do.[/] {text.many(len(done.unchanged), 'file')} as they should be.")
+    if done.problems:
+        screen.show(*text.issue_lines(done.problems, sys.stdout.encoding or "ascii"))
