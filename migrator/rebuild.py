@@ -5,7 +5,7 @@ An upgrade takes it into the recipe of its tree, `regenerate` puts it into the l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,24 +30,25 @@ def tables_of(store: Inventory) -> dict[str, bytes]:
     return derived.rebuild(store, scores_of(store))
 
 
-def manifests_of(store: Inventory, run_id: str) -> tuple[dict[str, bytes], list[Problem]]:
-    """The manifests of a store's cohorts after its last run, by path; a cohort with a blocking problem has none.
+def manifests_of(store: Inventory, steps: Iterable[tuple[str, str]]) -> tuple[dict[str, bytes], list[Problem]]:
+    """The manifests of a store's cohorts, by path; a cohort with a blocking problem has none.
 
-    Of each manifest that is there what it alone knows is kept.
+    `steps` are number and digest of all that were applied. Of each manifest that is there what it alone knows is kept.
     """
     index = Index.of(replace(store, problems=()))  # nothing of what was found so far stops a generation
+    last_run = manifest.run_digest(steps)
     made: dict[str, bytes] = {}
     problems: list[Problem] = []
     for cohort_id, _, table in store.cohorts():
         members = membership.parse(cohort_id, table.render())
-        data, found = manifest.compute(index, members, run_id, manifest.load(store.root, cohort_id))
+        data, found = manifest.compute(index, members, last_run, manifest.load(store.root, cohort_id))
         problems += found
         if data is not None:
             made[manifest_path(cohort_id)] = data
     return made, problems
 
 
-def in_plan(plan: Plan, before: Mapping[str, Score], run_id: str) -> Plan:
+def in_plan(plan: Plan, before: Mapping[str, Score]) -> Plan:
     """The plan with tables and manifests of the result in its recipe, instead of a copy of those that are there.
 
     A manifest that cannot be made yet, since a later step completes its members, is carried over as it is.
@@ -57,7 +58,9 @@ def in_plan(plan: Plan, before: Mapping[str, Score], run_id: str) -> Plan:
         if not gen.origin:  # one that a step makes
             text = gen.texts.get(PARSED_TEXT)
             scores[gen.gen_id] = MISSING if text is None else score_of(text)
-    manifests, _ = manifests_of(plan.after, run_id)
+    steps = [(entry.number, entry.digest) for entry in plan.ledger]
+    steps += [(step.number, step.digest) for step, _ in plan.steps]
+    manifests, _ = manifests_of(plan.after, steps)
     new = derived.rebuild(plan.after, scores) | manifests
     there = new.keys() & {entry.path for entry in plan.entries}
     recipe = Recipe(

@@ -128,7 +128,7 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
                 site.notify("collision", level="critical", **problem.row())
         site.notify("phase", name="tables", generations=len(plan.after.gens))
         scores = rebuild.scores_of(plan.before)
-        plan_of_tree = rebuild.in_plan(plan, scores, run.run_id)
+        plan_of_tree = rebuild.in_plan(plan, scores)
         site.notify("phase", name="build", files=len(plan.entries), bytes=sum(e.size for e in plan.entries))
         new = Path(run.tree)
         done = build.run(plan_of_tree, new, jobs=site.jobs, progress=site.progress)

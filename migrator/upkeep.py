@@ -187,7 +187,7 @@ def regenerate(site: Site) -> Regenerated:
         if problems:
             return Regenerated(problems=problems)
         site.notify("phase", name="tables", generations=len(store.gens))
-        manifests, unusable = rebuild.manifests_of(store, next(reversed(ledger.runs(site.ledger())), ""))
+        manifests, unusable = rebuild.manifests_of(store, [(entry.number, entry.digest) for entry in site.ledger()])
         new = rebuild.tables_of(store) | manifests
         stale = [path for path in sorted(new) if not tree.has_content(root / path, new[path])]
         for path in stale:

@@ -15,6 +15,7 @@ from migrator.engine import lock
 from migrator.engine.exchange import Place
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain
 from migrator.site import RunFailed
+from migrator.store.layout import is_manifest
 from tests.faults import MIGRATIONS, content, exact, hooked, site
 from tests.test_crash import new_work, small_store
 
@@ -182,7 +183,12 @@ def test_one_run_or_four_give_the_same_tree(base: Path) -> None:
     runner.upgrade(site(base))
     for to in ("0001", "0002", "0003", "0004"):
         assert runner.upgrade(site(base / "other"), to=to).status == "committed"
-    assert content(base / "data") == content(base / "other" / "data")
+    assert without_manifests(base / "data") == without_manifests(base / "other" / "data")
+
+
+def without_manifests(root: Path) -> dict[str, object]:
+    """A manifest keeps what it was first made with: the four make it after the first step, the one after the last."""
+    return {path: data for path, data in content(root).items() if not is_manifest(path)}
 
 
 def test_a_kept_plan_is_refused_when_the_store_has_changed(base: Path) -> None:

@@ -1,6 +1,7 @@
 """manifest.json: a cohort's members by signature, so that nobody has to read their metadata. A cache and nothing else.
 
-Fresh means: sealed, and made from this very membership.csv after this very run. Deterministic, sorted, no clock.
+Fresh means: sealed, and made from this very membership.csv after these very steps: the ledger's last run is known by
+all steps that had been applied with it, since a run's id is a time and no time gets into a tree (contract, section 4).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from migrator.cohorts import membership
 from migrator.cohorts.membership import Membership
 from migrator.store import codec
 from migrator.store.ids import DEFAULT_SCHEME, IdScheme, canonical
-from migrator.store.index import Index, run_ids, text_or_none
+from migrator.store.index import Index, applied_steps, text_or_none
 from migrator.store.inventory import MAX_TABLE_BYTES, Unreadable, read_bytes
 from migrator.store.layout import DRAFT, ESSAY, EVALUATION, PARENT_STAGE, STAGES, manifest_path
 from migrator.store.problems import Problem
@@ -63,14 +64,14 @@ def load(root: Path, cohort_id: str) -> bytes | None:
         return b""
 
 
-def opened(data: bytes | None, table: bytes, run_id: str) -> Manifest | str:
+def opened(data: bytes | None, table: bytes, last_run: str) -> Manifest | str:
     """The manifest where it is fresh for this membership.csv and this last run, else the reason why it is not."""
     if data is None:
         return MISSING
     content = _sealed(data)
     if content is None:
         return DAMAGED if _document(data) is None or b'"seal"' in data else OLD
-    if content["membership"] != digest(table) or content["run_id"] != run_id:
+    if content["membership"] != digest(table) or content["last_run"] != last_run:
         return STALE
     return Manifest({key: content[key] for key in AXES}, content["replication"], content["generations"])
 
@@ -97,7 +98,7 @@ def _document(data: bytes) -> dict[str, Any] | None:
 def compute(
     index: Index,
     table: Membership,
-    run_id: str,
+    last_run: str,
     before: bytes | None,
     replication: Mapping[str, int] | None = None,
 ) -> tuple[bytes | None, list[Problem]]:
@@ -129,7 +130,7 @@ def compute(
         "replication": {stage: replication[stage] for stage in STAGES},
         "generations": {text: generations[text] for text in sorted(generations)},
         "membership": digest(table.data),
-        "run_id": run_id,
+        "last_run": last_run,
     }
     body = codec.dumps(content).removesuffix(b"\n}")
     return body + f',\n  "seal": "{digest(body)}"\n}}'.encode(), problems
@@ -217,7 +218,7 @@ def changed_manifests(
     names, problems = membership.cohort_ids(root)
     wanted = names if cohort_ids is None else sorted(cohort_ids)
     index = index or Index.read(root, scheme)
-    run_id = last_run(root)
+    after = last_run(root)
     files = []
     for cohort_id in wanted:
         table = membership.read(root, cohort_id)
@@ -225,7 +226,7 @@ def changed_manifests(
             problems.append(table)
         elif table is not None:
             before = load(root, cohort_id)
-            data, found = compute(index, table, run_id, before)
+            data, found = compute(index, table, after, before)
             problems += found
             if data is not None and data != before:
                 files.append((manifest_path(cohort_id), data))
@@ -233,5 +234,11 @@ def changed_manifests(
 
 
 def last_run(root: Path) -> str:
-    """The ledger's last run id, empty where there was none."""
-    return next(reversed(run_ids(root)), "")
+    """What a manifest remembers the ledger's last run by, empty where there was none."""
+    return run_digest(applied_steps(root))
+
+
+def run_digest(steps: Iterable[tuple[str, str]]) -> str:
+    """The same from number and digest of each applied step, in the ledger's order."""
+    lines = [f"{number} {step}\n" for number, step in steps]
+    return digest("".join(lines).encode()) if lines else ""

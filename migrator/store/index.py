@@ -119,14 +119,23 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 def run_ids(root: Path) -> list[str]:
     """The runs that a tree has seen, in the ledger's order, each once. Raises CareNeeded for a torn ledger."""
+    return list(dict.fromkeys(run_id for (run_id,) in _ledger(root, "run_id")))
+
+
+def applied_steps(root: Path) -> list[tuple[str, str]]:
+    """Number and digest of the steps that a tree has seen, in their order. Raises CareNeeded for a torn ledger."""
+    return [(number, digest) for number, digest in _ledger(root, "number", "digest")]
+
+
+def _ledger(root: Path, *keys: str) -> list[list[str]]:
     path = root / LEDGER
     try:
-        entries = [json.loads(line)["run_id"] for line in path.read_bytes().splitlines()]
+        lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+        return [[str(line[key]) for key in keys] for line in lines]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CareNeeded(f"the ledger cannot be read: {error}", where=path) from None
-    return list(dict.fromkeys(map(str, entries)))
 
 
 def without_output(root: Path, keys: Iterable[Key]) -> list[Key]:

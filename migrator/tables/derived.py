@@ -77,11 +77,9 @@ def rebuild(store: Inventory, scores: Mapping[str, Score]) -> dict[str, bytes]:
     """The tables by their path; `scores` has each evaluation of the store by its id."""
     essays = {gen.gen_id: _essay(store, gen) for gen in store.generations(ESSAY)}
     rows = [_row(gen, essays.get(gen.parent or "", _LOST), scores[gen.gen_id]) for gen in store.generations(EVALUATION)]
-    tasks = {gen_id: essay.task for gen_id, essay in essays.items()}
-    pairs = {row.evaluator for row in rows}
-    spelled = _Spellings([*set(tasks.values()), *pairs])
-    tasks = {gen_id: Task(*map(spelled, task)) for gen_id, task in tasks.items()}
-    evaluators = {pair: Evaluator(*map(spelled, pair)) for pair in pairs}
+    pooled = _pooled(essay.task for essay in essays.values())
+    tasks = {gen_id: Task(*pooled[essay.task]) for gen_id, essay in essays.items()}
+    evaluators = {pair: Evaluator(*same) for pair, same in _pooled(row.evaluator for row in rows).items()}
     by_essay: dict[tuple[str, ...], Scored] = {(*task, gen_id): {} for gen_id, task in tasks.items()}
     by_task: dict[tuple[str, ...], Scored] = {task: {} for task in tasks.values()}
     for row in rows:
@@ -160,16 +158,12 @@ def _replicate(gen: Gen | None) -> str:
 # -- pivots
 
 
-class _Spellings:
-    """A text -> the first, in code-point order, of those that differ from it in case or outer blanks only."""
-
-    def __init__(self, groups: Iterable[Iterable[str]]) -> None:
-        self.first: dict[str, str] = {}
-        for text in sorted({text for group in groups for text in group}):
-            self.first.setdefault(normalise(text), text)
-
-    def __call__(self, text: str) -> str:
-        return self.first[normalise(text)]
+def _pooled(rows: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Row -> the same with each text as the first, in code-point order, of those in its column that are one to ids."""
+    distinct = set(rows)
+    columns = [sorted(set(column), reverse=True) for column in zip(*distinct, strict=True)]
+    first = [{normalise(text): text for text in column} for column in columns]
+    return {row: tuple(first[n][normalise(text)] for n, text in enumerate(row)) for row in distinct}
 
 
 def _evaluator_names(evaluators: Iterable[Evaluator]) -> dict[Evaluator, str]:

@@ -40,16 +40,29 @@ COLUMNS = (
 
 def tables(tree: Mapping[str, object]) -> dict[str, bytes]:
     """Path -> bytes of the three."""
-    rows = aggregated(tree)
-    essays = [essay_row(tree, gen_id) for gen_id in stage(tree, "essay")]
+    table = aggregated(tree)
+    essays = pooled([essay_row(tree, gen_id) for gen_id in stage(tree, "essay")])
+    tasks = {essay["gen_id"]: {key: essay[key] for key in TASK} for essay in essays}
+    rows = [row | tasks[row["parent_gen_id"]] for row in pooled(table)]
     by_task = {tuple(essay[key] for key in TASK): {key: essay[key] for key in TASK} for essay in essays}
     return {
-        AGGREGATED: rendered(COLUMNS, rows),
+        AGGREGATED: rendered(COLUMNS, table),
         BY_ESSAY: pivot((*TASK, "gen_id"), essays, rows, lambda row, essay: row["parent_gen_id"] == essay["gen_id"]),
         BY_TASK: pivot(
             TASK, list(by_task.values()), rows, lambda row, task: all(row[key] == task[key] for key in TASK)
         ),
     }
+
+
+def pooled(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Rows for the pivots: texts of a column that signatures take for one are written like the first of them."""
+    same = {}
+    for column in (*TASK, "evaluation_template", "evaluation_llm_model"):
+        for text in {row[column] for row in rows if column in row}:
+            same[column, text] = min(
+                other for other in (row[column] for row in rows) if other.strip().lower() == text.strip().lower()
+            )
+    return [{key: same.get((key, text), text) for key, text in row.items()} for row in rows]
 
 
 def stage(tree: Mapping[str, object], name: str) -> dict[str, dict[str, Any]]:
