@@ -40,8 +40,10 @@ COLUMNS = (
 
 def tables(tree: Mapping[str, object]) -> dict[str, bytes]:
     """Path -> bytes of the three."""
-    table = aggregated(tree)
-    essays = pooled([essay_row(tree, gen_id) for gen_id in stage(tree, "essay")])
+    drafts, all_essays = stage(tree, "draft"), stage(tree, "essay")
+    known = {gen_id: essay_row(gen_id, essay, drafts) for gen_id, essay in all_essays.items()}
+    table = aggregated(tree, known)
+    essays = pooled(list(known.values()))
     tasks = {essay["gen_id"]: {key: essay[key] for key in TASK} for essay in essays}
     rows = [row | tasks[row["parent_gen_id"]] for row in pooled(table)]
     by_task = {tuple(essay[key] for key in TASK): {key: essay[key] for key in TASK} for essay in essays}
@@ -76,10 +78,9 @@ def stage(tree: Mapping[str, object], name: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def essay_row(tree: Mapping[str, object], gen_id: str) -> dict[str, str]:
+def essay_row(gen_id: str, essay: dict[str, Any], drafts: dict[str, dict[str, Any]]) -> dict[str, str]:
     """The columns that an essay gives to its row, and to its evaluations'."""
-    essay = stage(tree, "essay")[gen_id]
-    draft = stage(tree, "draft")[essay["parent_gen_id"]]
+    draft = drafts[essay["parent_gen_id"]]
     return {
         "gen_id": gen_id,
         "combo_id": shown(draft["combo_id"]),
@@ -97,7 +98,7 @@ def shown(value: object) -> str:
     return "" if text.lower() in ("nan", "unknown") else text
 
 
-def aggregated(tree: Mapping[str, object]) -> list[dict[str, str]]:
+def aggregated(tree: Mapping[str, object], essays: dict[str, dict[str, str]]) -> list[dict[str, str]]:
     """A row for each evaluation, by id."""
     rows = []
     for gen_id, metadata in sorted(stage(tree, "evaluation").items()):
@@ -107,7 +108,7 @@ def aggregated(tree: Mapping[str, object]) -> list[dict[str, str]]:
         cohorts = [shown(metadata.get(key)) for key in ("origin_cohort_id", "cohort_id")]
         rows.append(
             {
-                **essay_row(tree, parent),
+                **essays[parent],
                 "gen_id": gen_id,
                 "parent_gen_id": parent,
                 "evaluation_template": shown(metadata["template_id"]),
@@ -150,13 +151,12 @@ def pivot(keys: tuple[str, ...], groups: list[dict[str, str]], rows: list[dict[s
         columns += [f"{template}__{model}{end}" for end in ("", "_min", "_max", "_n")]
     for group in sorted(groups, key=lambda group: [group[key] for key in keys]):
         line = {key: group[key] for key in keys}
+        mine = [row for row in rows if row["score"] and belongs(row, group)]
         for template, model in pairs:
             scores = [
                 Fraction(row["score"])
-                for row in rows
-                if belongs(row, group)
-                and row["score"]
-                and (row["evaluation_template"], row["evaluation_llm_model"]) == (template, model)
+                for row in mine
+                if (row["evaluation_template"], row["evaluation_llm_model"]) == (template, model)
             ]
             cells = [float(sum(scores) / len(scores)), float(min(scores)), float(max(scores))] if scores else [""] * 3
             for end, cell in zip(("", "_min", "_max", "_n"), [*cells, len(scores)], strict=True):

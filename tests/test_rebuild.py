@@ -1,0 +1,223 @@
+"""An upgrade makes tables and manifests anew in the new tree, and proves that each score is the one it was."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from migrator import Inventory, build, rebuild, runner, undo, upkeep
+from migrator.engine import tree
+from migrator.site import RunFailed
+from migrator.store.layout import REBUILT_TABLES
+from tests.conftest import Write
+from tests.faults import content, exact, killed_at, points, site
+from tests.real import unpack
+from tests.tables import model
+from tests.tables.test_derived import draft, essay, judged
+
+AGGREGATED = "5_parsing/aggregated_scores.csv"
+STORE: dict[str, Any] = {
+    "draft": {"d1": draft()},
+    "essay": {"e1": essay("d1")},
+    "evaluation": {
+        "v1": judged("e1", "7"),
+        "v2": judged("e1", "3", replicate=2),
+        "v3": judged("e1", "bad", replicate=3),
+    },
+    "5_parsing": {"aggregated_scores.csv": "gen_id,score\nv1,7\n", "mine.csv": "gen_id\nv1\n"},
+    "cohorts/one/membership.csv": "stage,gen_id\ndraft,d1\nessay,e1\nevaluation,v1\n",
+}
+
+
+@pytest.fixture
+def base(store: Write) -> Path:
+    return store(STORE).parent
+
+
+def scores(root: Path) -> dict[str, tuple[str, str]]:
+    """gen_id -> score, error as the table has them."""
+    with (root / AGGREGATED).open(newline="", encoding="utf-8") as file:
+        return {row["gen_id"]: (row["score"], row["error"]) for row in csv.DictReader(file)}
+
+
+def test_the_tables_of_the_new_tree_are_those_of_its_store(base: Path) -> None:
+    outcome = runner.upgrade(site(base))
+    files = {path: data for path, data in content(base / "data").items() if isinstance(data, bytes)}
+    assert {path: files[path] for path in model.TABLES} == model.tables(files)
+    assert outcome.plan
+    new = {old: new for stage, old, new in outcome.plan.mapping if stage == "evaluation"}
+    assert scores(base / "data") == {
+        new["v1"]: ("7", ""),
+        new["v2"]: ("3", ""),
+        new["v3"]: ("", "parsed.txt is not a decimal number"),
+    }
+    assert "cohorts/one/manifest.json" in files
+
+
+def test_right_after_an_upgrade_there_is_nothing_to_make_anew(base: Path) -> None:
+    runner.upgrade(site(base))
+    before = exact(base / "data")
+    done = upkeep.regenerate(site(base))
+    assert (done.written, done.problems) == ((), ())
+    assert len(done.unchanged) == 4
+    assert exact(base / "data") == before
+
+
+def test_the_modes_stay_and_new_folders_have_those_of_the_root(base: Path) -> None:
+    (base / "data" / AGGREGATED).chmod(0o640)
+    (base / "data").chmod(0o750)
+    runner.upgrade(site(base))
+    modes = {path: (base / "data" / path).stat().st_mode & 0o7777 for path in (*REBUILT_TABLES, "6_summary")}
+    assert modes == {
+        AGGREGATED: 0o640,
+        "6_summary/generation_scores_pivot.csv": 0o640,
+        "7_cross_experiment/evaluation_scores_by_template_model.csv": 0o640,
+        "6_summary": 0o750,
+    }
+
+
+def test_only_the_other_tables_are_stale_and_searched(base: Path) -> None:
+    outcome = runner.upgrade(site(base))
+    told = {(p.kind, p.path) for p in outcome.problems if p.path.startswith(("5_", "6_", "7_"))}
+    assert told == {("stale-table", "5_parsing/mine.csv"), ("leftover-reference", "5_parsing/mine.csv")}
+
+
+def test_a_score_that_is_another_one_in_the_new_tree_fails_the_run(base: Path) -> None:
+    """A link to a neighbour's text by its old name leads nowhere in the new tree."""
+    text = base / "data/gens/evaluation/v1/parsed.txt"
+    text.unlink()
+    text.symlink_to("../v2/parsed.txt")
+    before = exact(base / "data")
+    with pytest.raises(RunFailed, match=r"says missing parsed.txt, and as v1 it said 3; the run was undone"):
+        runner.upgrade(site(base))
+    assert exact(base / "data") == before
+    assert site(base).runs()[-1].state == "failed"
+
+
+def test_scores_are_compared_by_the_mapping(base: Path) -> None:
+    """Each evaluation's own: two that have changed places are both found, though the table has the same scores."""
+    outcome = runner.upgrade(site(base))
+    assert outcome.plan
+    old = rebuild.scores_of(Inventory.read(base / "b" / site(base).runs()[-1].run_id / "tree"))
+    assert list(rebuild.changed_scores(outcome.plan, old, base / "data")) == []
+    old["v1"], old["v2"] = old["v2"], old["v1"]
+    assert len(list(rebuild.changed_scores(outcome.plan, old, base / "data"))) == 2
+
+
+def test_a_lost_text_in_the_build_is_found(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the build itself believes that all is well."""
+    original = build.run
+
+    def careless(plan: Any, root: Path, **options: Any) -> build.Build:
+        done = original(plan, root, **options)
+        new = next(new for stage, old, new in plan.mapping if (stage, old) == ("evaluation", "v2"))
+        path = f"gens/evaluation/{new}/parsed.txt"
+        (root / path).write_text("4")
+        times = next(entry.mtime_ns for entry in plan.entries if entry.path == "gens/evaluation/v2/parsed.txt")
+        os.utime(root / path, ns=(times, times))
+        placed = [
+            one._replace(before=tree.hash_bytes(b"4"), after=tree.hash_bytes(b"4")) if one.target == path else one
+            for one in done.placed
+        ]
+        return build.Build(
+            done.root, done.before, placed, {**done.expected, path: tree.hash_bytes(b"4")}, done.problems
+        )
+
+    monkeypatch.setattr(build, "run", careless)
+    with pytest.raises(RunFailed, match="says 4, and as v2 it said 3"):
+        runner.upgrade(site(base))
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("6_summary", "elsewhere"),
+        ("7_cross_experiment", "nowhere"),
+        (AGGREGATED, "mine.csv"),
+        ("cohorts/one/manifest.json", "../../5_parsing/mine.csv"),
+    ],
+)
+def test_nothing_is_written_through_a_link(base: Path, path: str, target: str) -> None:
+    (base / "data" / "elsewhere").mkdir()
+    (base / "data" / path).unlink(missing_ok=True)
+    (base / "data" / path).symlink_to(target)
+    before = exact(base / "data")
+    for found in (runner.upgrade(site(base)).problems, upkeep.regenerate(site(base)).problems):
+        assert [(p.kind, p.path) for p in found if p.blocking] == [("unsafe-path", path)]
+    assert exact(base / "data") == before
+
+
+@pytest.mark.parametrize(("path", "is_folder"), [("6_summary", False), (AGGREGATED, True)])
+def test_what_is_in_a_table_s_way_is_told(base: Path, path: str, is_folder: bool) -> None:
+    target = base / "data" / path
+    target.unlink(missing_ok=True)
+    target.mkdir() if is_folder else target.write_text("stray")
+    assert ("unsafe-path", path) in {(p.kind, p.path) for p in runner.upgrade(site(base)).problems}
+
+
+def test_a_killed_regenerate_leaves_each_file_whole_and_the_next_command_sweeps(base: Path) -> None:
+    runner.upgrade(site(base))
+    root = base / "data"
+    (root / "gens/evaluation" / sorted(os.listdir(root / "gens/evaluation"))[0] / "parsed.txt").write_text("1")
+    shutil.rmtree(root / "6_summary")
+    (root / "cohorts/one/manifest.json").write_text("{}")
+    shutil.copytree(base, base.with_name("kept"), symlinks=True)
+    old = content(root)
+    calls = points(lambda: upkeep.regenerate(site(base)))
+    new = content(root)
+    assert len(old.keys() | new.keys()) > len(old)
+    for k in range(len(calls)):
+        shutil.rmtree(base)
+        shutil.copytree(base.with_name("kept"), base, symlinks=True)
+        assert killed_at(k, lambda: upkeep.regenerate(site(base)))
+        for path, data in content(root).items():
+            known = data in (old.get(path), new.get(path))
+            assert known or path.endswith(".tmp") or path.endswith("/"), f"{path}, killed before {calls[k]}"
+        assert not [path for path, _ in later(base) if not path.startswith("gens/")], calls[k]
+        upkeep.regenerate(site(base))
+        assert content(root) == new, calls[k]
+
+
+def later(base: Path) -> list[tuple[str, str]]:
+    """What a rollback would find to be later work."""
+    from migrator import recovery
+    from migrator.engine import lock, snapshots
+    from migrator.site import settle
+
+    with lock.hold(site(base).place.state, "test"):
+        settle(site(base))
+    run = site(base).runs()[-1]
+    after = snapshots.read_manifest(site(base).folder(run.run_id) / snapshots.AFTER)
+    return [one for one in recovery.later_work(base / "data", after) if one[0] not in ("6_summary",)]
+
+
+def test_a_rollback_takes_regenerated_files_for_derived(base: Path) -> None:
+    before = exact(base / "data")
+    runner.upgrade(site(base))
+    (base / "data" / AGGREGATED).write_text("edited by hand\n")
+    (base / "data/cohorts/one/manifest.json").unlink()
+    assert len(upkeep.regenerate(site(base)).written) == 2
+    assert undo.rollback(site(base)).status == "rolled-back"
+    assert exact(base / "data") == before
+
+
+def test_the_real_store_has_the_scores_that_it_had(tmp_path: Path) -> None:
+    """By signature, so not by the mapping that is under test: parent, template and model of each evaluation's chain."""
+    root = unpack(tmp_path)
+    before = {path.parent.name: path.read_bytes() for path in root.glob("gens/evaluation/*/parsed.txt")}
+    outcome = runner.upgrade(site(tmp_path))
+    assert outcome.plan and outcome.status == "committed"
+    files = {path: data for path, data in content(root).items() if isinstance(data, bytes)}
+    assert {path: files[path] for path in model.TABLES} == model.tables(files)
+    after = scores(root)
+    new = {old: new for stage, old, new in outcome.plan.mapping if stage == "evaluation"}
+    assert len(new) == len(after) == 955
+    for old, (score, error) in ((old, after[new[old]]) for old in new):
+        text = before.get(old)
+        assert (score, error) == (("", "missing parsed.txt") if text is None else (text.decode().strip(), ""))
+    assert upkeep.regenerate(site(tmp_path)).written == ()
