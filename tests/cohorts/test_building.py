@@ -448,7 +448,8 @@ def test_a_cohort_without_a_name_is_called_after_what_it_is_built_from(tmp_path:
     for values in ({"combos": ["a"]}, {"replication": (2, 1, 1)}, {"models": {"x": (1, 1)}}, {"essay": {"e9": 1}}):
         tables(root, **{"combos": ["a", "b"], "draft": {"d1": 1, "d2": 1}, **values})  # type: ignore[arg-type]
         others.add(plan(root, None, environment=NOBODY).cohort_id)
-    chosen = [essay(root, draft(root), number) for number in (1, 2)]
+    parent = draft(root)
+    chosen = [essay(root, parent, number) for number in (1, 2)]
     for lines in ([chosen[0]], chosen, ["# mode: reuse-drafts", *chosen], ["# mode: reuse-essays", *chosen]):
         select(root, *lines)
         others.add(plan(root, None, environment=NOBODY).cohort_id)
