@@ -12,6 +12,7 @@ import pytest
 
 from migrator import Inventory, enrolment, runner, undo, upkeep
 from migrator.engine import lock
+from migrator.engine.exchange import Place
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain, UsageError
 from migrator.site import Site
 from migrator.store.checks import check
@@ -228,20 +229,16 @@ def test_manifests_are_written_and_a_second_time_nothing_is(base: Path) -> None:
     assert leftovers(work) == []
 
 
-def test_a_root_on_another_file_system_than_its_folder_is_refused(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workshop_on_another_file_system_is_refused(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the data root is a mount point: nothing could be renamed into it."""
     work = fresh(base)
+    device = os.stat(work).st_dev
+    others = [path for path in (Path("/dev/shm"), Path("/tmp"), Path("/var/tmp")) if os.stat(path).st_dev != device]
+    if not others:
+        pytest.skip("there is no second file system to write to")
+    monkeypatch.setattr(Place, "workshop", others[0] / "never-made")
     before = exact(site(work).place.real)
-    real, root = os.stat, site(work).place.real
-
-    class Other:
-        """A status that names another device."""
-
-        st_dev = -1
-
-    monkeypatch.setattr(
-        enrolment.os, "stat", lambda path, **more: Other() if Path(path) == root else real(path, **more)
-    )
     with pytest.raises(UsageError, match="another file system"):
         build(site(work))
-    monkeypatch.undo()
     assert exact(site(work).place.real) == before
+    assert not (others[0] / "never-made").exists()
