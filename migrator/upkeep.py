@@ -11,7 +11,7 @@ from pathlib import Path
 
 from migrator import plan as planning
 from migrator import rebuild, recovery
-from migrator.engine import files, journal, ledger, lock, snapshots, steps, tree
+from migrator.engine import files, journal, ledger, lock, snapshots, steps, tree, workshop
 from migrator.engine.exchange import Place
 from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Run
@@ -190,8 +190,7 @@ def regenerate(site: Site) -> Regenerated:
         manifests, unusable = rebuild.manifests_of(store, [(entry.number, entry.digest) for entry in site.ledger()])
         new = rebuild.tables_of(store) | manifests
         stale = [path for path in sorted(new) if not tree.has_content(root / path, new[path])]
-        for path in stale:
-            tree.put(root, path, new[path])
+        workshop.put(site.place, [(path, new[path]) for path in stale])
         unchanged = tuple(path for path in sorted(new) if path not in stale)
         return Regenerated(tuple(stale), unchanged, _blocking(unusable))
 

@@ -122,6 +122,15 @@ class Settings:
             )
         return Path(os.path.abspath(given))
 
+    def data_roots(self) -> list[Path]:
+        """The data root that is named, else those of all sections of the file; only those that are there."""
+        if self.flags.get("data_root") or self.flags.get("env"):
+            named = [self.data_root]
+        else:
+            sections = (self.env(name) for name in self.file.get("env", {}))
+            named = [Path(section.data_root) for section in sections if section.data_root]
+        return [root for root in named if root.is_dir()]
+
     def _folder(self, name: str) -> Path:
         given = self.flags.get(name)
         if given:
@@ -183,6 +192,13 @@ def complete_runs(ctx: click.Context, parameter: click.Parameter, incomplete: st
         return [run.run_id for run in reversed(Settings(ctx.find_root().params).site().runs())]
 
     return _completed(runs, incomplete)
+
+
+def complete_cohorts(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Names of the data root's cohorts."""
+    from migrator.cohorts.membership import cohort_ids
+
+    return _completed(lambda: cohort_ids(Settings(ctx.find_root().params).site().place.real)[0], incomplete)
 
 
 def _completed(names: Callable[[], list[str]], incomplete: str) -> list[str]:

@@ -36,7 +36,7 @@ def digest(data: bytes) -> str:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A fresh manifest; `generations` maps canonical text -> stage, gen_id, parent, template, model, replicate, origin."""
+    """A fresh manifest; `generations`: canonical text -> stage, gen_id, parent, template, model, replicate, origin."""
 
     axes: Mapping[str, Any]
     replication: Mapping[str, int]
@@ -101,11 +101,13 @@ def compute(
     last_run: str,
     before: bytes | None,
     replication: Mapping[str, int] | None = None,
+    *,
+    grown: bool = False,
 ) -> tuple[bytes | None, list[Problem]]:
     """The manifest of a cohort, None where a member's metadata cannot be used, and every problem with its members.
 
-    Without `replication` the older keys stay as `before` has them, else they are computed from the members; a build
-    gives its replication, and then what the members have is added to the older keys.
+    The older keys and the replication stay as `before` has them, else they are computed from the members. A build
+    gives its replication; where the cohort has `grown`, what the members have is added to the older keys.
     """
     problems: list[Problem] = []
     members: list[Key] = []
@@ -119,11 +121,8 @@ def compute(
     if any(problem.blocking for problem in problems):
         return None, problems
     found, kept = _axes(index, members), _kept(before)
-    if replication is None:
-        axes = found | {key: kept[key] for key in AXES if key in kept}
-        replication = kept.get("replication") or _replication(index, members)
-    else:
-        axes = {key: _united(kept.get(key), found[key]) for key in AXES}
+    axes = {key: _united(kept.get(key), found[key]) if grown else kept.get(key, found[key]) for key in AXES}
+    replication = replication or kept.get("replication") or _replication(index, members)
     generations = {canonical(key[0], index.signatures[key]): _entry(index, key) for key in members}
     content = {
         **{key: axes[key] for key in AXES},

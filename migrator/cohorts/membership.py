@@ -1,4 +1,4 @@
-"""membership.csv: the record of what a cohort was given (contract, section 5). Opens files only through the store room."""
+"""membership.csv: the record of what a cohort was given (contract, section 5). Reads through the store room only."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.store.inventory import MAX_TABLE_BYTES, Unreadable, read_bytes
-from migrator.store.layout import COHORTS, EVALUATION, MEMBERSHIP, STAGES
+from migrator.store.layout import COHORTS, EVALUATION, MEMBERSHIP, STAGES, unsafe_id
 from migrator.store.problems import INVALID_TABLE, UNKNOWN_MEMBER, UNSAFE_PATH, Problem
 from migrator.store.records import Key
-from migrator.store.table import InvalidTable, Table, cell_with
+from migrator.store.table import InvalidTable, Table, cell_value, cell_with
 
 COLUMNS = (
     "stage",
@@ -81,24 +81,30 @@ class Membership:
         message = f"line {self.lines[key]} names {stage} {gen_id!r}, which is not in the store"
         return Problem(UNKNOWN_MEMBER, stage, gen_id, self.path, message)
 
-    def extended(self, members: Iterable[Member]) -> bytes:
+    def extended(self, members: Sequence[Member]) -> bytes:
         """The table with more rows in its own schema, each at the end of its stage's block."""
-        last = dict.fromkeys(STAGES, -1)
+        column = self.table.columns.index("stage")
+        ends: dict[str, int] = {}  # stage -> index behind its last row
         for index, row in enumerate(self.table.rows):
             if row.cells:
-                stage = row.cells[self.table.columns.index("stage")].strip().strip('"').strip()
-                last[stage] = index
-        for before, stage in zip(STAGES, STAGES[1:], strict=False):
-            last[stage] = max(last[stage], last[before]) if last[stage] < 0 else last[stage]
+                ends[cell_value(row.cells[column]).strip()] = index + 1
+        behind = 0
         inserts: dict[int, list[dict[str, str]]] = {}
-        for member in members:
-            inserts.setdefault(last[member.stage] + 1, []).append(member.row(self.cohort_id))
+        for stage in STAGES:
+            behind = ends.get(stage, behind)
+            records = [member.row(self.cohort_id) for member in members if member.stage == stage]
+            inserts.setdefault(behind, []).extend(records)
         return self.table.edited({}, inserts).render()
 
 
 def membership_path(cohort_id: str) -> str:
     """The path of a cohort's table, relative to the data root."""
     return f"{COHORTS}/{cohort_id}/{MEMBERSHIP}"
+
+
+def is_name(cohort_id: str) -> bool:
+    """Whether a text can be the name of a cohort that exists: one path component."""
+    return unsafe_id(cohort_id) is None
 
 
 def render(cohort_id: str, members: Iterable[Member]) -> bytes:

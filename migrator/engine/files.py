@@ -117,20 +117,15 @@ def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
         os.close(fd)
 
 
-def temporary_of(path: Path) -> Path:
-    """Where the new content of a file lies until it takes its place; a kill may leave it there."""
-    return path.with_name(f".{path.name}.tmp")
-
-
-def replace_file(path: Path, data: bytes, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
+def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Put a whole file in the place of another: readers find the old or the new one, also after a power cut."""
-    temporary = temporary_of(path)  # one writer holds the lock: a left-over is its predecessor's
+    temporary = path.with_name(f".{path.name}.tmp")  # one writer holds the lock: a left-over is its predecessor's
     with contextlib.suppress(FileNotFoundError):
         remove_file(temporary)
     fd = new_file(temporary)
     try:
         write(fd, data, temporary)
-        finish(fd, temporary, mode, owner, None)
+        finish(fd, temporary, mode, None, None)
         _point("fsync", temporary)
         os.fsync(fd)
     finally:

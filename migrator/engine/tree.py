@@ -407,18 +407,6 @@ def finish_folder(source: Path, target: Path, entry: Entry, place: str) -> None:
         os.close(fd)
 
 
-def put(root: Path, path: str, data: bytes) -> None:
-    """A whole file in its place in a live tree, with mode and owner of the one there, else those that `add` gives."""
-    mode, owner = _make_folders(root, path, {})
-    try:
-        status = os.lstat(root / path)
-    except FileNotFoundError:
-        mode &= 0o666
-    else:
-        mode, owner = stat.S_IMODE(status.st_mode), _owner(status.st_uid, status.st_gid)
-    files.replace_file(root / path, data, mode, owner)
-
-
 def kind_at(root: Path, path: str) -> str | None:
     """What is at a path of a tree (FOLDER, FILE, LINK, OTHER), or None; a link is not followed."""
     try:
@@ -438,7 +426,7 @@ def add(target: Path, additions: Mapping[str, bytes], unfinished: Mapping[str, E
     `unfinished` are folders of the tree that have their attributes not yet, with what they will have.
     """
     for path in sorted(additions):
-        mode, owner = _make_folders(target, path, unfinished or {})
+        mode, owner = make_folders(target, path, unfinished)
         fd = files.new_file(target / path)
         try:
             files.write(fd, additions[path], path)
@@ -447,14 +435,16 @@ def add(target: Path, additions: Mapping[str, bytes], unfinished: Mapping[str, E
             os.close(fd)
 
 
-def _make_folders(target: Path, path: str, unfinished: Mapping[str, Entry]) -> tuple[int, tuple[int, int] | None]:
+def make_folders(
+    target: Path, path: str, unfinished: Mapping[str, Entry] | None = None
+) -> tuple[int, tuple[int, int] | None]:
     """Make the folders of a new file where they are missing; return the mode and owner that they have."""
     missing = []
     folder = path.rpartition("/")[0]
     while folder and not (target / folder).is_dir():
         missing.append(folder)
         folder = folder.rpartition("/")[0]
-    mode, owner = _attributes(target, folder, unfinished)
+    mode, owner = _attributes(target, folder, unfinished or {})
     for new in reversed(missing):
         files.make_dir(target / new, mode & 0o777)
         fd = os.open(target / new, _OPEN_FOLDER)
@@ -469,15 +459,14 @@ def _attributes(target: Path, folder: str, unfinished: Mapping[str, Entry]) -> t
     """Mode of a folder, and its owner where that is not us."""
     if folder in unfinished:
         entry = unfinished[folder]
-        mode, owner = entry.mode, (entry.uid, entry.gid)
-    else:
-        status = os.stat(target / folder)
-        mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)
-    return mode & 0o2777, _owner(*owner)
+        return entry.mode & 0o2777, None if (entry.uid, entry.gid) == _ME else (entry.uid, entry.gid)
+    status = os.stat(target / folder)
+    return stat.S_IMODE(status.st_mode) & 0o2777, owner_of(status)
 
 
-def _owner(uid: int, gid: int) -> tuple[int, int] | None:
-    return None if (uid, gid) == _ME else (uid, gid)
+def owner_of(status: os.stat_result) -> tuple[int, int] | None:
+    """User and group of a file where that is not us."""
+    return None if (status.st_uid, status.st_gid) == _ME else (status.st_uid, status.st_gid)
 
 
 # -- hashing

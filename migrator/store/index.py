@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class Index:
         elsewhere = []
         for problem in store.problems:
             key = (problem.stage, problem.gen_id)
-            if key in store.gens or key in store.unread:
+            if problem.gen_id:
                 unusable.setdefault(key, []).append(problem)
             else:
                 elsewhere.append(problem)
@@ -84,6 +84,12 @@ class Index:
             tasks=tasks,
         )
 
+    def joined(self, gens: Iterable[Gen]) -> Index:
+        """The index with generations that are about to be made; their metadata is complete."""
+        new = {gen.key: gen for gen in gens}
+        signatures = {key: gen.signature() for key, gen in new.items()}
+        return replace(self, gens={**self.gens, **new}, signatures={**self.signatures, **signatures}, tasks={})
+
     def exists(self, key: Key) -> bool:
         """Whether there is such a folder, usable or not."""
         return key in self.gens or key in self.unusable
@@ -105,10 +111,10 @@ class Index:
 def state(root: Path) -> tuple[object, ...]:
     """What changes when generations come, go or are migrated: the root's inode, the ledger, the stages' folders."""
     paths = (LEDGER, *(f"{GENS}/{stage}" for stage in STAGES))
-    return (_stamp(root)[:2], *(_stamp(root / path) for path in paths))
+    return (stamp(root)[:2], *(stamp(root / path) for path in paths))
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
+def stamp(path: Path) -> tuple[int, ...]:
     """Device, inode, time, and size and links, which tell two changes within one tick of the clock apart."""
     try:
         status = os.stat(path)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 MISSING_METADATA = "missing-metadata"
@@ -18,6 +19,7 @@ ID_COLLISION = "id-collision"
 UNSAFE_PATH = "unsafe-path"
 INVALID_TABLE = "invalid-table"
 FAILED_CHECK = "failed-check"  # a step's own check said no
+INVALID_STEP = "invalid-step"  # steps that are not in order, or not as they were when they were applied
 
 REPLICATE_ASSIGNED = "replicate-assigned"
 REPLICATE_ABOVE_CONFIG = "replicate-above-config"
@@ -38,6 +40,7 @@ WARNINGS = frozenset(
         LEFTOVER_REFERENCE,
     }
 )
+_SUFFIX = re.compile("-[1-9][0-9]*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,14 @@ class Problem:
             "path": self.path,
             "message": self.message,
         }
+
+
+def accepted(problem: Problem, names: Collection[str]) -> Problem:
+    """A collision that the operator has named, by the bare id or by one with its suffix, no longer blocks."""
+    if problem.kind != ID_COLLISION:
+        return problem
+    named = {*names, *(_SUFFIX.sub("", name) for name in names)}
+    return problem.accept() if problem.gen_id in named else problem
 
 
 COLUMNS = tuple(Problem("").row())
