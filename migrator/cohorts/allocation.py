@@ -218,22 +218,22 @@ class _Filling:
         self._note_in_the_way(stage, reused, replicates)
         ids = self._ids(stage, [(*task, number) for task, numbers in replicates.items() for number in numbers])
         self.counts[stage].wanted += sum(totals.values())
-        return [self._met(demand, reused[demand.task], replicates[demand.task], ids) for demand in asked]
+        found = {task: self._in_turn(reused[task], replicates[task]) for task in totals}
+        return [[self._met(demand, found[demand.task].pop(0), ids) for _ in range(demand.count)] for demand in asked]
 
-    def _met(
-        self, demand: Demand, reused: list[Key], replicates: list[int], ids: Mapping[Signature, str]
-    ) -> list[Member]:
-        """Take what meets one demand from the front of what its task has."""
-        met = []
-        for _ in range(demand.count):
-            if reused:
-                member = self._member(reused.pop(0))
-                self._add(member)
-            else:
-                number = replicates.pop(0)
-                member = self._mint(demand, number, ids[(*demand.task, number)])
-            met.append(member)
-        return met
+    def _in_turn(self, reused: list[Key], replicates: list[int]) -> list[tuple[int, Key | None]]:
+        """(replicate, who has it) of all that meets a task, by replicate: so it is dealt out the same the next time."""
+        there = [(int(self.index.signatures[key][-1]), key) for key in reused]
+        return sorted([*there, *((number, None) for number in replicates)], key=lambda one: (one[0], one[1] or ()))
+
+    def _met(self, demand: Demand, one: tuple[int, Key | None], ids: Mapping[Signature, str]) -> Member:
+        """Let one generation meet a demand; where nobody has the replicate, it is minted."""
+        replicate, key = one
+        if key is None:
+            return self._mint(demand, replicate, ids[(*demand.task, replicate)])
+        member = self._member(key)
+        self._add(member)
+        return member
 
     def _existing(self, demand: Demand, count: int) -> list[Key]:
         """Generations that meet a task: this cohort's first, then, unless it must be new, others of the store."""
