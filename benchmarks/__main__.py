@@ -20,6 +20,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from benchmarks import cohorts
 from benchmarks.stores import make_store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,6 +90,7 @@ def main() -> None:
     parser.add_argument("--generations", type=int, default=5000)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--naive", action="store_true", help="also time the migration that anyone would write")
+    parser.add_argument("--cohorts", action="store_true", help="time building and looking up cohorts instead")
     parser.add_argument("--smoke", action="store_true", help="small and once: only the results count")
     shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     parser.add_argument("--folder", default=shm, help="where to work (default: tmpfs at /dev/shm)")
@@ -97,6 +99,9 @@ def main() -> None:
         options.generations, options.pairs = 300, 1
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="bench-") as folder:
         work = Path(folder)
+        if options.cohorts:
+            cohorts.measure(work, options.generations)
+            return
         store = work / "store"
         make_store(store, options.generations)
         size = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())

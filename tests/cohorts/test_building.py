@@ -119,8 +119,8 @@ def test_what_others_have_made_is_reused_lowest_replicate_first_and_the_rest_is_
     root = tables(tmp_path, replication=(3, 1, 1))
     third, second = draft(root, 3), draft(root, 2, output=False)
     found = build(root)
-    assert members(found, "draft")[:2] == [second, third]
-    assert replicates(found, "draft") == [2, 3, 1]
+    assert members(found, "draft")[1:] == [second, third]
+    assert replicates(found, "draft") == [1, 2, 3]
     assert counts(found)["draft"] == (3, 0, 2, 1)
     assert found.allocation is not None
     assert found.allocation.counts["draft"].sources == {"first": 2}
@@ -257,6 +257,19 @@ def test_the_order_of_the_lines_means_nothing(tmp_path: Path) -> None:
     assert build(tmp_path).status == "unchanged"
 
 
+def test_what_shares_a_task_is_dealt_out_the_same_the_next_time(tmp_path: Path) -> None:
+    """Also where a replicate that was minted lies below one that was there."""
+    tables(tmp_path)
+    parent = draft(tmp_path, 5)
+    chosen = [essay(tmp_path, parent, template=name) for name in ("x", "y")]
+    mine = draft(tmp_path, 3, origin="new")
+    cohort(tmp_path, "new", ("draft", mine))
+    select(tmp_path, *chosen)
+    found = build(tmp_path, extend=True)
+    assert replicates(found, "draft") == [1, 3]
+    assert build(tmp_path).status == "unchanged"
+
+
 def test_the_new_drafts_model_is_the_essays_else_the_drafts(tmp_path: Path) -> None:
     tables(tmp_path)
     parent = draft(tmp_path)
@@ -295,6 +308,7 @@ def test_fill_up_makes_what_lacks_and_lists_what_is_there(tmp_path: Path, there:
     found = build(tmp_path)
     assert counts(found)["evaluation"] == (3, 0, min(there, 3), made)
     assert members(found, "evaluation")[: len(old)] == old[:3]
+    assert replicates(found, "evaluation") == [1, 2, 3]
     assert build(tmp_path).status == "unchanged"
 
 

@@ -76,3 +76,14 @@ def test_a_folder_in_its_place_needs_care(tmp_path: Path) -> None:
     (tmp_path / journal.JOURNAL).mkdir()
     with pytest.raises(CareNeeded):
         journal.read(tmp_path)
+
+
+def test_what_a_cohorts_build_owes_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    owed = Journal("enrol", "mine", "/there", (("/there/0", "gens/draft/d_1"),), {"gens/draft/d_1": "ab"}, ("cohorts",))
+    journal.write(tmp_path, owed)
+    assert journal.read(tmp_path) == owed
+
+
+def test_a_journal_of_a_version_without_cohorts_is_read(tmp_path: Path) -> None:
+    (tmp_path / "journal.json").write_text('{"action": "adopt", "run_id": "r", "folder": "f", "moves": []}')
+    assert journal.read(tmp_path) == Journal("adopt", "r", "f")

@@ -304,3 +304,18 @@ def test_any_bytes_are_kept_or_refused(data: bytes) -> None:
     except InvalidTable:
         return
     assert table.render() == data
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a,b\n1,2\n", "a,b\n1,2\nx,\n"),
+        ("a,b\r\n1,2", "a,b\r\n1,2\r\nx,\r\n"),
+        ("a,b", "a,b\nx,\n"),
+        ("\ufeffa,b\r\n", "\ufeffa,b\r\nx,\r\n"),
+        ("a,b\n1,2\n\n", "a,b\n1,2\n\nx,\n"),
+    ],
+)
+def test_a_record_behind_the_last_row(before: str, after: str) -> None:
+    table = Table.parse(before.encode())
+    assert table.edited({}, {len(table.rows): [{"a": "x"}]}).render() == after.encode()
