@@ -1,0 +1,497 @@
+"""`migrator cohort build` against the naive model made from the contract alone, through the command line only."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gc
+import io
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from migrator.cli import main
+from tests import cohort_oracle
+from tests.cohort_oracle import STAGES, Expected, canonical, gen_id_of, normal, read_gen
+from tests.oracle import Tree
+from tests.random_cohorts import (
+    COMBO_TABLE,
+    COMBOS,
+    MODELS,
+    SELECTION,
+    TEMPLATES,
+    UNSAFE_NAMES,
+    WRONG,
+    Axes,
+    Case,
+    Small,
+    record,
+    small_tables,
+)
+from tests.random_stores import write_tree
+
+EVERYDAY, SLOW = range(60), range(60, 2060)
+TEXTS = ("mode", "template_id", "combo_id", "llm_model_id")  # equal as signatures compare them
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a call of the command line left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """Standard output, which must be one JSON object and nothing else."""
+        value = json.loads(self.out)
+        assert isinstance(value, dict)
+        return value
+
+
+def call(*words: object, cohort: str | None = None) -> Answer:
+    """Call the command line in this process; `cohort` is DD_COHORT."""
+    out, err = io.StringIO(), io.StringIO()
+    handler, environment = signal.getsignal(signal.SIGTERM), dict(os.environ)
+    try:
+        for name in [name for name in os.environ if name.startswith("MIGRATOR_") or name == "DD_COHORT"]:
+            del os.environ[name]
+        if cohort is not None:
+            os.environ["DD_COHORT"] = cohort
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        signal.signal(signal.SIGTERM, handler)
+        gc.enable()
+    assert isinstance(ended.value.code, int)
+    assert "Traceback" not in err.getvalue()
+    return Answer(ended.value.code, out.getvalue(), err.getvalue())
+
+
+def build(root: Path, *words: object, cohort: str | None = None) -> Answer:
+    """`cohort build`, answered as JSON."""
+    return call("--data-root", root, "cohort", "build", *words, "--json", cohort=cohort)
+
+
+# --- trees -------------------------------------------------------------------------------------------------
+
+Files = dict[str, tuple[bytes, int]]
+
+
+def files_of(root: Path) -> Files:
+    """Content and mtime of every file."""
+    paths = (path for path in root.rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
+
+
+def whole(root: Path) -> Mapping[str, object]:
+    """Content, mode and times of everything, folders too."""
+    paths = [root, *root.rglob("*")]
+    stats = {path: path.lstat() for path in paths}
+    return {
+        path.relative_to(root).as_posix(): (s.st_mode, s.st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path, s in stats.items()
+    }
+
+
+def rows_of(data: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline="")))
+
+
+def members_of(root: Path, cohort_id: str) -> dict[str, list[str]]:
+    """Sorted ids per stage; the stages must come in their order, and each row once."""
+    rows = rows_of((root / "cohorts" / cohort_id / "membership.csv").read_bytes())
+    stages = [STAGES.index(row["stage"]) for row in rows]
+    assert stages == sorted(stages)
+    keys = [(row["stage"], row["gen_id"]) for row in rows]
+    assert len(set(keys)) == len(keys)
+    return {stage: sorted(gen_id for s, gen_id in keys if s == stage) for stage in STAGES}
+
+
+def as_compared(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Texts of the signature as it compares them, all else as it is."""
+    return {key: normal(value) if key in TEXTS else value for key, value in metadata.items()}
+
+
+# --- agreement ---------------------------------------------------------------------------------------------
+
+
+def agree(root: Path, cohort_id: str, *, extend: bool = False) -> Expected:
+    """Build, compare with the model, and build again: not a byte."""
+    expected = cohort_oracle.build(root, cohort_id, extend=extend)
+    words = (cohort_id, "--extend") if extend else (cohort_id,)
+    before, whole_before = files_of(root), whole(root)
+    answer = build(root, *words)
+    assert (answer.code, answer.json["status"]) == (expected.exit_code, expected.status), answer.err
+    if expected.status == "refused":
+        assert whole(root) == whole_before
+        return expected
+    assert answer.json["cohort_id"] == cohort_id
+    assert answer.json["counts"] == expected.counts
+    assert members_of(root, cohort_id) == expected.members
+    only_new_files(root, cohort_id, before, expected)
+    check_manifest(root, cohort_id, expected)
+    again_is_nothing(root, words, expected)
+    return expected
+
+
+def only_new_files(root: Path, cohort_id: str, before: Files, expected: Expected) -> None:
+    """What is minted has its metadata and nothing else; the cohort has its two files; the rest is as it was."""
+    after, home = files_of(root), f"cohorts/{cohort_id}/"
+    made = {f"gens/{stage}/{gen_id}/metadata.json": facts for (stage, gen_id), facts in expected.created.items()}
+    assert set(after) - set(before) - {home + "membership.csv", home + "manifest.json"} == set(made)
+    assert {path: as_compared(json.loads(after[path][0])) for path in made} == {
+        path: as_compared(facts) for path, facts in made.items()
+    }
+    mine = {home + "manifest.json"} | ({home + "membership.csv"} if expected.status == "built" else set())
+    assert {path: after.get(path) for path in before if path not in mine} == {
+        path: entry for path, entry in before.items() if path not in mine
+    }
+    if home + "membership.csv" in before:
+        kept = rows_of(before[home + "membership.csv"][0])
+        now = rows_of(after[home + "membership.csv"][0])
+        assert [row for row in kept if not any(row.items() <= other.items() for other in now)] == []
+
+
+def check_manifest(root: Path, cohort_id: str, expected: Expected) -> None:
+    """It has the old keys, and a line for each member."""
+    manifest = json.loads((root / "cohorts" / cohort_id / "manifest.json").read_bytes())
+    assert {"combos", "templates", "llms", "replication", "generations"} <= set(manifest)
+    gens = [read_gen(root, stage, name) for stage in STAGES for name in expected.members[stage]]
+    assert {text: (one["stage"], one["gen_id"]) for text, one in manifest["generations"].items()} == {
+        canonical(gen.stage, gen.task, gen.replicate): gen.key for gen in gens
+    }
+
+
+def again_is_nothing(root: Path, words: tuple[str, ...], expected: Expected) -> None:
+    """The same build mints nothing and changes no byte and no time."""
+    before = whole(root)
+    answer = build(root, *words)
+    assert (answer.code, answer.json["status"]) == (0, "unchanged"), answer.err
+    for stage in STAGES:
+        counts = expected.counts[stage]
+        assert answer.json["counts"][stage] == {
+            "wanted": counts["wanted"],
+            "reused_own": counts["wanted"],
+            "reused_other": 0,
+            "created": 0,
+            "missing_outputs": counts["missing_outputs"],
+        }
+    assert whole(root) == before
+
+
+def agree_on_case(seed: int, root: Path) -> list[Expected]:
+    """A random store and the requests that follow one another in it."""
+    case = Case(seed)
+    write_tree(case.tree(), root)
+    told = []
+    for _ in range(case.requests()):
+        request = case.request(root)
+        request.put(root)
+        told.append(agree(root, request.cohort_id, extend=request.extend))
+    return told
+
+
+@pytest.mark.parametrize("seed", EVERYDAY)
+def test_random_cohorts(seed: int, tmp_path: Path) -> None:
+    agree_on_case(seed, tmp_path / "data")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SLOW)
+def test_many_random_cohorts(seed: int, tmp_path: Path) -> None:
+    agree_on_case(seed, tmp_path / "data")
+
+
+# --- rules that need no model ------------------------------------------------------------------------------
+
+
+def small(tmp_path: Path, *more: Tree) -> Path:
+    """The smallest store, with more on top."""
+    tree = Small().tree()
+    for one in more:
+        tree = tree | one
+    write_tree(tree, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def selecting(*lines: str) -> Tree:
+    return {SELECTION: "\n".join(lines).encode()}
+
+
+def existing(root: Path) -> dict[str, set[str]]:
+    return {stage: set(os.listdir(root / "gens" / stage)) for stage in STAGES}
+
+
+MODES = {  # stages whose members must all have been there before; in the others none may have been
+    "# mode: regenerate": (),
+    "": (),
+    "# mode: reuse-drafts": ("draft",),
+    "# mode: reuse-essays": ("draft", "essay"),
+    "# mode: reuse-essays\n# fill-up": ("draft", "essay", "evaluation"),
+}
+
+
+@pytest.mark.parametrize("directives", MODES)
+def test_a_mode_mints_where_it_must_and_nowhere_else(directives: str, tmp_path: Path) -> None:
+    root = small(tmp_path, selecting(directives, Small().essay))
+    before = existing(root)
+    answer = build(root, "c1")
+    assert answer.code == 0, answer.err
+    for stage, names in members_of(root, "c1").items():
+        assert len(names) == 1
+        assert (set(names) <= before[stage]) == (stage in MODES[directives])
+        assert answer.json["counts"][stage]["created"] == (stage not in MODES[directives])
+
+
+def test_fill_up_makes_what_is_missing_and_no_more(tmp_path: Path) -> None:
+    """One of three evaluations is there."""
+    root = small(tmp_path, small_tables(evaluation=3), selecting("# mode: reuse-essays", "# fill-up", Small().essay))
+    counts = build(root, "c1").json["counts"]["evaluation"]
+    assert (counts["wanted"], counts["reused_other"], counts["created"]) == (3, 1, 2)
+
+
+def test_a_second_cohort_of_the_same_axes_shares_all(tmp_path: Path) -> None:
+    root = small(tmp_path, small_tables(2, 2, 2))
+    assert build(root, "c1").code == 0
+    before = existing(root)
+    answer = build(root, "c2")
+    assert {stage: counts["created"] for stage, counts in answer.json["counts"].items()} == dict.fromkeys(STAGES, 0)
+    assert existing(root) == before
+    assert members_of(root, "c2") == members_of(root, "c1")
+
+
+@pytest.mark.parametrize("seed", range(0, 60, 6))
+def test_manifests_are_a_cache(seed: int, tmp_path: Path) -> None:
+    """Two roads through one case, one of them without manifests: the same memberships and generations."""
+    outcomes = []
+    for road, forget in (("kept", False), ("deleted", True)):
+        case, root = Case(seed), tmp_path / road
+        write_tree(case.tree(), root)
+        for _ in range(case.requests()):
+            request = case.request(root)
+            request.put(root)
+            if forget:
+                for manifest in root.glob("cohorts/*/manifest.json"):
+                    manifest.unlink()
+            build(root, request.cohort_id, *(["--extend"] if request.extend else []))
+        files = files_of(root).items()
+        outcomes.append({path: data for path, (data, _) in files if not path.endswith("/manifest.json")})
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"generations": {}}', b'{"generations": 5}'])
+def test_a_lost_or_damaged_manifest_changes_no_build(content: bytes | None, tmp_path: Path) -> None:
+    root = small(tmp_path, selecting("# mode: reuse-drafts", Small().essay))
+    build(root, "c1")
+    manifest = root / "cohorts/c1/manifest.json"
+    manifest.unlink()
+    if content is not None:
+        manifest.write_bytes(content)
+    before = files_of(root)
+    assert build(root, "c1").json["status"] == "unchanged"
+    after = files_of(root)
+    for files in (before, after):
+        files.pop("cohorts/c1/manifest.json", None)
+    assert after == before
+
+
+def test_extending_a_selection_keeps_what_was_made(tmp_path: Path) -> None:
+    other = gen_id_of("essay", (Small().draft, "et2"), 1)
+    root = small(
+        tmp_path,
+        record("essay", other, parent_gen_id=Small().draft, template_id="et2"),
+        selecting("# mode: reuse-drafts", Small().essay),
+    )
+    first = agree(root, "c1")
+    write_tree(selecting("# mode: reuse-drafts", Small().essay, other), root)
+    assert agree(root, "c1").exit_code == 4
+    second = agree(root, "c1", extend=True)
+    assert all(set(first.members[stage]) <= set(second.members[stage]) for stage in STAGES)
+    write_tree(selecting("# mode: reuse-drafts", other), root)
+    assert agree(root, "c1").exit_code == 4
+    assert agree(root, "c1", extend=True).status == "unchanged"
+
+
+def test_lines_in_another_order_are_the_same_selection(tmp_path: Path) -> None:
+    """The id of a cohort is a hash over the sorted ids, so their order must not change its members."""
+    names = [gen_id_of("essay", (Small().draft, template), 1) for template in ("et", "et2", "et3")]
+    more = [
+        record("essay", name, parent_gen_id=Small().draft, template_id=template)
+        for name, template in zip(names, ("et", "et2", "et3"), strict=True)
+    ]
+    root = small(tmp_path, *more, selecting(*names))
+    assert agree(root, "c1").status == "built"
+    for order in (names[::-1], names[1:] + names[:1]):
+        write_tree(selecting(*order), root)
+        assert agree(root, "c1").status == "unchanged"
+
+
+# --- ids of cohorts ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [None, "", "0", "false", "none", "null"])
+def test_a_cohort_that_nobody_names_is_named_by_its_inputs(value: str | None, tmp_path: Path) -> None:
+    root = small(tmp_path)
+    answer = build(root, cohort=value)
+    assert re.fullmatch("cohort-[0-9a-f]{12}", answer.json["cohort_id"])
+    assert os.listdir(root / "cohorts") == [answer.json["cohort_id"]]
+    assert build(root).json["status"] == "unchanged"
+
+
+def test_the_environment_names_a_cohort(tmp_path: Path) -> None:
+    root = small(tmp_path)
+    assert build(root, cohort="from-outside").json["cohort_id"] == "from-outside"
+    assert build(root, "said", cohort="from-outside").json["cohort_id"] == "said"
+
+
+E2 = gen_id_of("essay", (Small().draft, "et2"), 1)
+SECOND_ESSAY = record("essay", E2, parent_gen_id=Small().draft, template_id="et2")
+TWO = (Small().essay, E2)
+SAME_NAME: dict[str, tuple[Tree, Tree]] = {
+    "order of combos": ({COMBO_TABLE: b"combo_id\nc\nb\n"}, {COMBO_TABLE: b"combo_id\nb\nc\nb\n"}),
+    "order of lines": (selecting(*TWO), selecting(*TWO[::-1])),
+    "a repeated line": (selecting(*TWO), selecting(*TWO, TWO[0])),
+    "the default mode": (selecting(*TWO), selecting(*TWO, "# mode: regenerate")),
+    "an alias": (selecting("#mode: evaluation-only", *TWO), selecting("# MODE: Reuse-Essays", *TWO)),
+    "an inactive row": (
+        {},
+        {"1_raw/essay_templates.csv": b"template_id,active,generator\nz,no,\net,YES,llm\n"},
+    ),
+    "no ids": ({}, selecting("# mode: regenerate", "# nothing yet")),
+}
+OTHER_NAME: dict[str, tuple[Tree, Tree]] = {
+    "combos": ({}, {COMBO_TABLE: b"combo_id\nc\nb\n"}),
+    "templates": ({}, {"1_raw/essay_templates.csv": b"template_id,active\net2,true\n"}),
+    "replication": ({}, small_tables(evaluation=2)),
+    "selection": ({}, selecting(*TWO)),
+    "selected ids": (selecting(*TWO), selecting(TWO[0])),
+    "mode": (selecting(*TWO), selecting("# mode: reuse-drafts", *TWO)),
+    "fill-up": (selecting("#mode: reuse-essays", *TWO), selecting("#mode: reuse-essays", "#fillup", *TWO)),
+    "models": ({}, {"1_raw/llm_models.csv": b"id,for_generation,for_evaluation\nm,true,no\nn,no,true\n"}),
+}
+
+
+def names_of_both(root: Path, two: tuple[Tree, Tree]) -> list[str]:
+    """Ids of the cohorts that are built with one and then with the other."""
+    ids = []
+    for files in two:
+        for path in (SELECTION,):
+            (root / path).unlink(missing_ok=True)
+        write_tree(small_tables() | files, root)
+        answer = build(root)
+        assert answer.code == 0, answer.err
+        ids.append(str(answer.json["cohort_id"]))
+    return ids
+
+
+@pytest.mark.parametrize("what", SAME_NAME)
+def test_the_same_wish_has_the_same_name(what: str, tmp_path: Path) -> None:
+    one, other = names_of_both(small(tmp_path, SECOND_ESSAY), SAME_NAME[what])
+    assert one == other
+
+
+@pytest.mark.parametrize("what", OTHER_NAME)
+def test_another_wish_has_another_name(what: str, tmp_path: Path) -> None:
+    one, other = names_of_both(small(tmp_path, SECOND_ESSAY), OTHER_NAME[what])
+    assert one != other
+
+
+# --- wrong inputs ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_inputs_are_refused_and_nothing_is_written(name: str, tmp_path: Path) -> None:
+    wrong, root = WRONG[name], tmp_path / "data"
+    write_tree(wrong.tree(), root)
+    before = whole(root)
+    answer = build(root, "c1")
+    assert (answer.code, answer.json["status"]) == (wrong.exit_code, "refused"), answer.err
+    assert whole(root) == before
+    assert [word for word in wrong.says if word not in answer.out + answer.err] == []
+
+
+@pytest.mark.parametrize("in_environment", [False, True], ids=["argument", "DD_COHORT"])
+@pytest.mark.parametrize("name", UNSAFE_NAMES)
+def test_names_that_are_no_folder_of_their_own(name: str, in_environment: bool, tmp_path: Path) -> None:
+    root = small(tmp_path)
+    before, beside = whole(root), sorted(os.listdir(tmp_path))
+    answer = build(root, cohort=name) if in_environment else build(root, name)
+    assert answer.code in (1, 2), answer.out
+    assert whole(root) == before
+    assert [entry for entry in sorted(os.listdir(tmp_path)) if entry not in beside] in ([], [".data.migrator"])
+
+
+@pytest.mark.parametrize("content", [None, b"[]", b'{"stage": "draft"}'])
+def test_a_folder_in_the_place_of_what_would_be_made_is_left_alone(content: bytes | None, tmp_path: Path) -> None:
+    """It bears the id already, and does not say what it is."""
+    place = "gens/draft/" + gen_id_of("draft", ("other", "dt", "m"), 1)
+    mine = {f"{place}/raw.txt": b"mine"} | ({} if content is None else {f"{place}/metadata.json": content})
+    root = small(tmp_path, {COMBO_TABLE: b"combo_id\nother\n"}, mine)
+    before = whole(root)
+    answer = build(root, "c1")
+    assert answer.code in (1, 4)
+    assert whole(root) == before
+
+
+def test_what_a_build_does_not_need_may_be_broken(tmp_path: Path) -> None:
+    broken = {"gens/evaluation/v_broken/metadata.json": b"{", "gens/draft/d_empty/raw.txt": b"x"}
+    root = small(tmp_path, broken, selecting("# mode: reuse-drafts", Small().essay))
+    assert agree(root, "c1").status == "built"
+
+
+# --- any axes ----------------------------------------------------------------------------------------------
+
+
+def subsets(values: tuple[str, ...], most: int = 2) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.lists(st.sampled_from(values), min_size=1, max_size=most, unique=True).map(tuple)
+
+
+AXES = st.builds(
+    Axes,
+    combos=subsets(COMBOS),
+    templates=st.fixed_dictionaries({stage: subsets(TEMPLATES[stage]) for stage in STAGES}),
+    generation=subsets(MODELS),
+    evaluation=subsets(MODELS),
+    replicates=st.fixed_dictionaries({stage: st.integers(1, 3) for stage in STAGES}),
+).filter(lambda axes: axes.evaluations() <= 48)
+
+
+@contextlib.contextmanager
+def empty_root() -> Iterator[Path]:
+    """A data root of its own for each example."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        (folder / "data/gens").mkdir(parents=True)
+        yield folder / "data"
+    finally:
+        shutil.rmtree(folder)
+
+
+@settings(
+    max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.filter_too_much]
+)
+@given(first=AXES, second=AXES, seed=st.integers(0, 9))
+def test_any_axes(first: Axes, second: Axes, seed: int) -> None:
+    """From nothing: as many as the product says; then other axes share whatever is the same."""
+    with empty_root() as root:
+        write_tree(first.tables(random.Random(seed)), root)
+        assert len(agree(root, "one").members["evaluation"]) == first.evaluations()
+        write_tree(second.tables(random.Random(seed)), root)
+        assert len(agree(root, "two").members["evaluation"]) == second.evaluations()
+        agree(root, "one", extend=True)
