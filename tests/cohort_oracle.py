@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -121,9 +122,9 @@ class Gen:
 
 def read_gen(root: Path, stage: str, gen_id: str) -> Gen:
     """One generation. Raises Refused where its metadata does not tell its signature."""
-    folder = root / "gens" / stage / gen_id
+    folder = f"{root}/gens/{stage}/{gen_id}"
     try:
-        metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+        metadata = json.loads(Path(folder, "metadata.json").read_bytes().decode())
     except (OSError, ValueError) as error:
         raise Refused("metadata", f"{folder}: {error}") from error
     if not isinstance(metadata, dict):
@@ -142,13 +143,15 @@ def read_gen(root: Path, stage: str, gen_id: str) -> Gen:
     task = tuple(
         str(value) if key == "parent_gen_id" else normal(value) for key, value in zip(keys, values, strict=True)
     )
-    return Gen(stage, gen_id, task, replicate, metadata, has_output=(folder / "parsed.txt").is_file())
+    return Gen(stage, gen_id, task, replicate, metadata, has_output=os.path.isfile(f"{folder}/parsed.txt"))
 
 
 def names_of(root: Path, stage: str) -> list[str]:
     """The ids of a stage: its directories whose name does not start with a dot."""
     folder = root / "gens" / stage
-    return sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".") if folder.is_dir() else []
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in os.scandir(folder) if entry.name[0] != "." and entry.is_dir())
 
 
 def read_table(path: Path, needs: Iterable[str]) -> list[dict[str, str]]:

@@ -33,7 +33,7 @@ YES, NO = ("true", "True", "1", "yes", "YES", " TRUE "), ("false", "False", "0",
 SELECTION, COMBO_TABLE = "2_tasks/selected_essays.txt", "2_tasks/selected_combo_mappings.csv"
 REPLICATION, MODEL_TABLE = "1_raw/replication_config.csv", "1_raw/llm_models.csv"
 Value = TypeVar("Value")
-LARGEST = 60  # evaluations in one cohort: keeps a build at a few milliseconds
+LARGEST = 30  # evaluations in one cohort: keeps a build at a few milliseconds
 
 
 def table_of(stage: str) -> str:
