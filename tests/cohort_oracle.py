@@ -256,15 +256,14 @@ def essay_of_today(root: Path, name: str) -> str:
     current = names_of(root, "essay")
     if name in current:
         return name
-    reached = {name}  # an id of the first run may be known to a later run only
+    found = name
     for run_id in runs(root):
-        for row in read_table(root / ".migrator/mappings" / run_id / "mapping.csv", ("stage", "old_gen_id")):
-            if row["stage"] == "essay" and row["old_gen_id"] in reached:
-                reached.add(row["new_gen_id"])
-    found = reached.intersection(current)
-    if len(found) != 1:
+        rows = read_table(root / ".migrator/mappings" / run_id / "mapping.csv", ("stage", "old_gen_id", "new_gen_id"))
+        new = {row["old_gen_id"]: row["new_gen_id"] for row in rows if row["stage"] == "essay"}
+        found = new.get(name, new.get(found, found))  # a name that was given again means what bore it last
+    if found not in current:
         raise Refused("selection", f"{name!r} is no essay")
-    return found.pop()
+    return found
 
 
 def runs(root: Path) -> list[str]:

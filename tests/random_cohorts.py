@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests import random_stores
 from tests.cohort_oracle import STAGES, gen_id_of, names_of, normal
-from tests.oracle import Tree
+from tests.oracle import Tree, migrate
+from tests.random_stores import random_store
 
 COMBOS = ("combo_v1_0a1b2c3d4e5f", "Combo_É", "combo_003")
 TEMPLATES = {
@@ -78,7 +80,7 @@ class Axes:
                     rng.choice(GENERATORS.get(name, ("llm", "", "LLM"))),
                     rng.choice(YES if name in self.templates[stage] else NO),
                 ]
-                for name in TEMPLATES[stage]
+                for name in dict.fromkeys((*TEMPLATES[stage], *self.templates[stage]))
             ]
             tree[table_of(stage)] = shuffled_csv(("template_id", "name", "generator", "active"), rows, rng)
         models = [
@@ -86,7 +88,7 @@ class Axes:
                 spelled(name, rng),
                 *(rng.choice(YES if name in uses else NO) for uses in (self.generation, self.evaluation)),
             ]
-            for name in MODELS
+            for name in dict.fromkeys((*MODELS, *self.generation, *self.evaluation))
         ]
         tree[MODEL_TABLE] = shuffled_csv(("id", "for_generation", "for_evaluation"), models, rng)
         counts = [[stage, rng.choice(("{}", " {} ")).format(self.replicates[stage])] for stage in STAGES]
@@ -190,7 +192,7 @@ class Case:
             return
         self.taken.add(gen_id)
         gen_id += rng.choice(("-1", "-2")) if rng.random() < 0.03 else ""  # once it had lost a collision
-        key = rng.choice(("origin_cohort_id", "origin_cohort_id", "cohort_id"))
+        key = rng.choice(("origin_cohort_id", "cohort_id"))
         facts |= {"stage": stage, "gen_id": gen_id, "mode": rng.choice(("llm", "copy")), "replicate": replicate}
         facts |= {key: rng.choice((*COHORTS, *COHORTS, None, "next"))}
         keys = rng.sample(sorted(facts), len(facts))
@@ -359,6 +361,33 @@ def ledger_line(number: int, run_id: str) -> bytes:
     entry: dict[str, Any] = {"number": f"{number:04}", "name": "made up", "title": "", "digest": "0" * 64}
     entry |= {"run_id": run_id, "start": "2025-09-01T10:15:00Z", "end": "2025-09-01T10:15:01Z", "counts": {}}
     return json.dumps(entry | {"version": "0", "who": ""}).encode() + b"\n"
+
+
+def migrated_store(seed: int) -> Tree:
+    """A store of older eras after its migrations, with tables and a selection.
+
+    The selection names essays as they were called before. The mode regenerate is left out: whether an essay's
+    model may come from a membership row, which no signature needed, can be read in two ways.
+    """
+    rng = random.Random(f"migrated {seed}")
+    result = migrate(random_store(seed))
+    tree = {path: data for path, data in result.tree.items() if not path.startswith(".migrator/")}
+    axes = Axes(
+        combos=("combo_001",),
+        templates={stage: random_stores.TEMPLATES[stage][:2] for stage in STAGES},
+        generation=("sonnet-4",),
+        evaluation=("sonnet-4", "gemini_25_pro"),
+        replicates={stage: rng.choice((1, 2, 3)) for stage in STAGES},
+    )
+    essays = [old for stage, old, _ in result.mapping if stage == "essay" and "#" not in old and old == old.strip()]
+    mode = rng.choice(("reuse-drafts", "reuse-essays", "reuse-essays\n# fill-up"))
+    lines = [f"# mode: {mode}", *rng.sample(essays, min(3, len(essays)))] if rng.random() < 0.8 else []
+    mapping = csv_bytes(("stage", "old_gen_id", "new_gen_id"), result.mapping)
+    past: Tree = {
+        f".migrator/mappings/{RUNS[0]}/mapping.csv": mapping,
+        ".migrator/ledger.jsonl": ledger_line(1, RUNS[0]),
+    }
+    return tree | axes.tables(rng) | past | {SELECTION: "\n".join(lines).encode()}
 
 
 # --- wrong inputs ------------------------------------------------------------------------------------------

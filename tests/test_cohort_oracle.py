@@ -126,6 +126,12 @@ def test_what_is_minted_says_all_that_it_is(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(("cell", "mode"), [("copy", "copy"), ("LLM", "llm"), ("", "llm"), ("  ", "llm")])
+def test_the_generator_is_the_mode(cell: str, mode: str, tmp_path: Path) -> None:
+    table: Tree = {table_of("essay"): f"template_id,generator,active\net,{cell},1\n".encode()}
+    assert told(tmp_path, small_tables(), table).created["essay", e(d(1), 1)]["mode"] == mode
+
+
 def test_cartesian_takes_what_the_store_has_lowest_replicate_first(tmp_path: Path) -> None:
     """Replicates 2, 3 and 5 are there, one with its text; of two wanted, 2 and 3 are taken."""
     text: Tree = {f"gens/draft/{d(2)}/parsed.txt": b"x"}
@@ -248,6 +254,25 @@ def test_new_means_new_to_this_cohort_only(tmp_path: Path) -> None:
     assert expected.counts["evaluation"] == counts(1, 1, 0, 0, 1)
 
 
+def test_a_member_that_another_cohort_asked_for_is_not_new(tmp_path: Path) -> None:
+    """It stays a member, but the new one is made beside it."""
+    listed = members(("draft", d(1)), ("essay", FIRST), ("evaluation", v(FIRST, 2)))
+    lines = selected("# mode: reuse-essays", FIRST)
+    expected = told(tmp_path, small_tables(), STORE, listed, lines, extend=True)
+    assert told_members(expected)[2] == {v(FIRST, 1), v(FIRST, 2)}
+    assert expected.counts["evaluation"] == counts(1, 0, 0, 1, 1)
+
+
+@pytest.mark.parametrize("nothing", [{}, {"origin_cohort_id": None}, {"origin_cohort_id": "unknown"}])
+def test_an_older_era_said_cohort_id_for_origin(nothing: dict[str, Any], tmp_path: Path) -> None:
+    facts = {"stage": "evaluation", "gen_id": v(FIRST, 2), "parent_gen_id": FIRST, "template_id": "vt"}
+    facts |= {"llm_model_id": "m", "replicate": 2, "cohort_id": "mine", **nothing}
+    mine: Tree = {f"gens/evaluation/{v(FIRST, 2)}/metadata.json": json.dumps(facts).encode()}
+    listed = members(("draft", d(1)), ("essay", FIRST), ("evaluation", v(FIRST, 2)))
+    expected = told(tmp_path, small_tables(), STORE, mine, listed, selected("# mode: reuse-essays", FIRST))
+    assert expected.status == "unchanged"
+
+
 def test_new_is_not_what_this_cohort_asked_for_but_does_not_list(tmp_path: Path) -> None:
     store = STORE | evaluation(FIRST, 1, origin_cohort_id="mine")
     expected = told(tmp_path, small_tables(), store, selected("# mode: reuse-essays", FIRST))
@@ -323,14 +348,15 @@ def test_directives(lines: list[str], mints: str, end: str, tmp_path: Path) -> N
 
 def test_old_ids_lead_to_those_of_today(tmp_path: Path) -> None:
     """Two runs: older -> old -> today. An id that is in use means what bears it."""
-    rows = [f"draft,old,{d(1)}\nessay,older,old\n", f"essay,old,{FIRST}\nessay,{FIRST},e_gone\n"]
+    other = e(d(1), 2)
+    rows = [f"draft,old,{d(1)}\nessay,older,old\n", f"essay,old,{FIRST}\nessay,{FIRST},{other}\n"]
     header = "stage,old_gen_id,new_gen_id\n"
     past: Tree = {
         f".migrator/mappings/{run}/mapping.csv": (header + text).encode() for run, text in zip(RUNS, rows, strict=False)
     }
     past[".migrator/ledger.jsonl"] = ledger_line(1, RUNS[0]) + ledger_line(2, RUNS[1])
     mode = "# mode: reuse-essays"
-    expected = told(tmp_path, small_tables(), STORE, past, selected(mode, "older", "old", FIRST))
+    expected = told(tmp_path, small_tables(), STORE, essay(d(1), 2), past, selected(mode, "older", "old", FIRST))
     assert told_members(expected)[1] == {FIRST}
 
 

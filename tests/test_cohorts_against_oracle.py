@@ -30,7 +30,10 @@ from tests.oracle import Tree
 from tests.random_cohorts import (
     COMBO_TABLE,
     COMBOS,
+    MODEL_TABLE,
     MODELS,
+    REPLICATION,
+    RUNS,
     SELECTION,
     TEMPLATES,
     UNSAFE_NAMES,
@@ -38,6 +41,8 @@ from tests.random_cohorts import (
     Axes,
     Case,
     Small,
+    ledger_line,
+    migrated_store,
     record,
     small_tables,
 )
@@ -98,10 +103,13 @@ Files = dict[str, tuple[bytes, int]]  # path: content, mtime
 def whole(root: Path) -> Whole:
     """Everything in a tree, with modes and times."""
     tree: Whole = {}
-    for base, _, names in os.walk(root):
-        for path in (base, *(f"{base}/{name}" for name in names)):
-            entry = os.lstat(path)
-            content = b"" if path == base else Path(path).read_bytes()
+    for base, folders, names in os.walk(root):
+        for path in [base, *(f"{base}/{name}" for name in (*folders, *names))]:
+            entry, content = os.lstat(path), b""
+            if stat.S_ISLNK(entry.st_mode):
+                content = os.fsencode(os.readlink(path))
+            elif stat.S_ISREG(entry.st_mode):
+                content = Path(path).read_bytes()
             tree[os.path.relpath(path, root)] = (entry.st_mode, entry.st_mtime_ns, content)
     return tree
 
@@ -220,6 +228,104 @@ def test_many_random_cohorts(seed: int, tmp_path: Path) -> None:
     agree_on_case(seed, tmp_path / "data")
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_stores_of_older_eras(seed: int, tmp_path: Path) -> None:
+    """After their migrations, selected by the ids from before."""
+    write_tree(migrated_store(seed), tmp_path / "data")
+    assert agree(tmp_path / "data", "after").status == "built"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10, 210))
+def test_many_stores_of_older_eras(seed: int, tmp_path: Path) -> None:
+    write_tree(migrated_store(seed), tmp_path / "data")
+    agree(tmp_path / "data", "after")
+
+
+# --- small stores on purpose -------------------------------------------------------------------------------
+
+D1, E1 = Small().draft, Small().essay
+E2 = gen_id_of("essay", (D1, "et2"), 1)
+SECOND_ESSAY = record("essay", E2, parent_gen_id=D1, template_id="et2")
+V1 = gen_id_of("evaluation", (E1, "vt", "m"), 1)
+LOST = gen_id_of("essay", (f"{D1}-1", "et"), 1)
+MINE = {"cohorts/c1/membership.csv": f"stage,gen_id\ndraft,{D1}\nessay,{E1}\nevaluation,{V1}\n".encode()}
+JUDGED = {"parent_gen_id": E1, "template_id": "vt", "llm_model_id": "m"}
+
+
+def selecting(*lines: str) -> Tree:
+    return {SELECTION: "\n".join(lines).encode()}
+
+
+def renamed(*rows: str) -> Tree:
+    """A run's mapping."""
+    text = "stage,old_gen_id,new_gen_id\n" + "".join(row + "\n" for row in rows)
+    return {
+        f".migrator/mappings/{RUNS[0]}/mapping.csv": text.encode(),
+        ".migrator/ledger.jsonl": ledger_line(1, RUNS[0]),
+    }
+
+
+NAMED: dict[str, tuple[Tree, bool]] = {
+    "an origin of an older era": (
+        MINE
+        | record("evaluation", V1, origin_cohort_id=None, cohort_id="c1", **JUDGED)
+        | selecting("# mode: reuse-essays", E1),
+        False,
+    ),
+    "two origins": (
+        MINE
+        | record("evaluation", V1, origin_cohort_id="c2", cohort_id="c1", **JUDGED)
+        | selecting("# mode: reuse-essays", E1),
+        True,
+    ),
+    "an origin in another case": (
+        MINE | record("evaluation", V1, origin_cohort_id="C1", **JUDGED) | selecting("# mode: reuse-essays", E1),
+        True,
+    ),
+    "an essay of a draft that lost a collision": (
+        record("draft", f"{D1}-1", combo_id="c", template_id="dt2", llm_model_id="m")
+        | record("essay", LOST, parent_gen_id=f"{D1}-1", template_id="et")
+        | selecting("# mode: reuse-drafts", LOST),
+        False,
+    ),
+    "an id that is in use and an old one": (
+        SECOND_ESSAY | renamed(f"essay,{E1},{E2}", f"essay,old,{E1}") | selecting("# mode: reuse-essays", E1, "old"),
+        False,
+    ),
+    "an old id that a draft had too": (
+        renamed(f"draft,old,{D1}", f"essay,old,{E1}") | selecting("#mode: reuse-essays", "old"),
+        False,
+    ),
+    "a line end of old machines": ({SELECTION: f"# mode: reuse-essays\r{E1}\r".encode()}, False),
+    "a model that is a number": (
+        record("draft", gen_id_of("draft", ("c", "dt", "7"), 1), combo_id="c", template_id="dt", llm_model_id=7)
+        | {MODEL_TABLE: b"id,for_generation,for_evaluation\n7,true,true\n"},
+        False,
+    ),
+    "quotes and line ends in a table": (
+        {COMBO_TABLE: b'"combo_id","what"\r\n"c","a\r\nb, ""c"""\r\n'},
+        False,
+    ),
+    "an essay's folder with a file beside it": ({f"gens/essay/{E1}.tmp": b"", "gens/essay/x.txt": b""}, False),
+    "a cohort's folder without a membership": ({"cohorts/c1/notes.md": b"mine"}, False),
+    "no replicates for an unknown stage": (
+        {REPLICATION: b"stage,replicates\ndraft,1\nessay,1\nevaluation,1\nlinks,many\n"},
+        False,
+    ),
+    "columns nobody knows": (
+        MINE | {"cohorts/c1/membership.csv": (f"x,gen_id,stage\r\n1,{D1},draft\r\n").encode()},
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_small_stores(name: str, tmp_path: Path) -> None:
+    tree, extend = NAMED[name]
+    assert agree(small(tmp_path, tree), "c1", extend=extend).exit_code == 0
+
+
 # --- rules that need no model ------------------------------------------------------------------------------
 
 
@@ -230,10 +336,6 @@ def small(tmp_path: Path, *more: Tree) -> Path:
         tree = tree | one
     write_tree(tree, tmp_path / "data")
     return tmp_path / "data"
-
-
-def selecting(*lines: str) -> Tree:
-    return {SELECTION: "\n".join(lines).encode()}
 
 
 def existing(root: Path) -> dict[str, set[str]]:
@@ -251,7 +353,7 @@ MODES = {  # stages whose members must all have been there before; in the others
 
 @pytest.mark.parametrize("directives", MODES)
 def test_a_mode_mints_where_it_must_and_nowhere_else(directives: str, tmp_path: Path) -> None:
-    root = small(tmp_path, selecting(directives, Small().essay))
+    root = small(tmp_path, selecting(directives, E1))
     before = existing(root)
     answer = build(root, "c1")
     assert answer.code == 0, answer.err
@@ -263,7 +365,7 @@ def test_a_mode_mints_where_it_must_and_nowhere_else(directives: str, tmp_path: 
 
 def test_fill_up_makes_what_is_missing_and_no_more(tmp_path: Path) -> None:
     """One of three evaluations is there."""
-    root = small(tmp_path, small_tables(evaluation=3), selecting("# mode: reuse-essays", "# fill-up", Small().essay))
+    root = small(tmp_path, small_tables(evaluation=3), selecting("# mode: reuse-essays", "# fill-up", E1))
     counts = build(root, "c1").json["counts"]["evaluation"]
     assert (counts["wanted"], counts["reused_other"], counts["created"]) == (3, 1, 2)
 
@@ -299,7 +401,7 @@ def test_manifests_are_a_cache(seed: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"generations": {}}', b'{"generations": 5}'])
 def test_a_lost_or_damaged_manifest_changes_no_build(content: bytes | None, tmp_path: Path) -> None:
-    root = small(tmp_path, selecting("# mode: reuse-drafts", Small().essay))
+    root = small(tmp_path, selecting("# mode: reuse-drafts", E1))
     build(root, "c1")
     manifest = root / "cohorts/c1/manifest.json"
     manifest.unlink()
@@ -314,14 +416,14 @@ def test_a_lost_or_damaged_manifest_changes_no_build(content: bytes | None, tmp_
 
 
 def test_extending_a_selection_keeps_what_was_made(tmp_path: Path) -> None:
-    other = gen_id_of("essay", (Small().draft, "et2"), 1)
+    other = gen_id_of("essay", (D1, "et2"), 1)
     root = small(
         tmp_path,
-        record("essay", other, parent_gen_id=Small().draft, template_id="et2"),
-        selecting("# mode: reuse-drafts", Small().essay),
+        record("essay", other, parent_gen_id=D1, template_id="et2"),
+        selecting("# mode: reuse-drafts", E1),
     )
     first = agree(root, "c1")
-    write_tree(selecting("# mode: reuse-drafts", Small().essay, other), root)
+    write_tree(selecting("# mode: reuse-drafts", E1, other), root)
     assert agree(root, "c1").exit_code == 4
     second = agree(root, "c1", extend=True)
     assert all(set(first.members[stage]) <= set(second.members[stage]) for stage in STAGES)
@@ -332,9 +434,9 @@ def test_extending_a_selection_keeps_what_was_made(tmp_path: Path) -> None:
 
 def test_lines_in_another_order_are_the_same_selection(tmp_path: Path) -> None:
     """The id of a cohort is a hash over the sorted ids, so their order must not change its members."""
-    names = [gen_id_of("essay", (Small().draft, template), 1) for template in ("et", "et2", "et3")]
+    names = [gen_id_of("essay", (D1, template), 1) for template in ("et", "et2", "et3")]
     more = [
-        record("essay", name, parent_gen_id=Small().draft, template_id=template)
+        record("essay", name, parent_gen_id=D1, template_id=template)
         for name, template in zip(names, ("et", "et2", "et3"), strict=True)
     ]
     root = small(tmp_path, *more, selecting(*names))
@@ -362,9 +464,7 @@ def test_the_environment_names_a_cohort(tmp_path: Path) -> None:
     assert build(root, "said", cohort="from-outside").json["cohort_id"] == "said"
 
 
-E2 = gen_id_of("essay", (Small().draft, "et2"), 1)
-SECOND_ESSAY = record("essay", E2, parent_gen_id=Small().draft, template_id="et2")
-TWO = (Small().essay, E2)
+TWO = (E1, E2)
 SAME_NAME: dict[str, tuple[Tree, Tree]] = {
     "order of combos": ({COMBO_TABLE: b"combo_id\nc\nb\n"}, {COMBO_TABLE: b"combo_id\nb\nc\nb\n"}),
     "order of lines": (selecting(*TWO), selecting(*TWO[::-1])),
@@ -453,7 +553,7 @@ def test_a_folder_in_the_place_of_what_would_be_made_is_left_alone(content: byte
 
 def test_what_a_build_does_not_need_may_be_broken(tmp_path: Path) -> None:
     broken = {"gens/evaluation/v_broken/metadata.json": b"{", "gens/draft/d_empty/raw.txt": b"x"}
-    root = small(tmp_path, broken, selecting("# mode: reuse-drafts", Small().essay))
+    root = small(tmp_path, broken, selecting("# mode: reuse-drafts", E1))
     assert agree(root, "c1").status == "built"
 
 
