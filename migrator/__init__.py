@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from migrator.cohorts.scope import CohortScope
     from migrator.errors import MigratorError
     from migrator.store.changes import Add, Change, Edit, Follow, Relink, Rename, Renumber, mentions_current
     from migrator.store.checks import faults, judge, missing_parent
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "migrator.cohorts.scope": ("CohortScope",),
     "migrator.errors": ("MigratorError",),
     "migrator.store.changes": (
         "Add",
@@ -70,6 +72,7 @@ __all__ = [  # the names of _HOMES, spelled out for readers and type checkers
     "STAGES",
     "Add",
     "Change",
+    "CohortScope",
     "Edit",
     "Follow",
     "Gen",

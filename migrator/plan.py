@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,11 +24,9 @@ from migrator.store.ids import PREFIX
 from migrator.store.inventory import Inventory
 from migrator.store.layout import METADATA, PARENT_STAGE, STAGES, is_derived
 from migrator.store.mappings import Row, sorted_rows
-from migrator.store.problems import ID_COLLISION, STALE_TABLE, UNSAFE_PATH, Problem, ordered
+from migrator.store.problems import STALE_TABLE, UNSAFE_PATH, Problem, accepted, ordered
 from migrator.store.records import Gen, Key
 from migrator.store.references import copy_path
-
-_SUFFIX = re.compile("-[1-9][0-9]*$")
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,7 @@ def make(
     for step in steps:
         after, effect = _run_step(step, after)
         done.append((step, effect))
-    problems = [_accepted(problem, accept) for problem in after.problems]
+    problems = [accepted(problem, accept) for problem in after.problems]
     if not any(problem.blocking for problem in problems):
         for step in steps:
             problems += step.check(before, after) if step.check else ()
@@ -137,14 +134,6 @@ def _run_step(step: Step, store: Inventory) -> tuple[Inventory, Effect]:
         raise MigratorError(f"step {step}: {error.message}", where=error.where, hint=error.hint) from error
     except (Exception, SystemExit) as error:
         raise MigratorError(f"step {step} failed: {error!r}", where=step.path) from error
-
-
-def _accepted(problem: Problem, accept: Collection[str]) -> Problem:
-    """A collision that the operator has named, by the bare id or by one with its suffix, no longer blocks."""
-    if problem.kind != ID_COLLISION:
-        return problem
-    named = {*accept, *(_SUFFIX.sub("", name) for name in accept)}
-    return problem.accept() if problem.gen_id in named else problem
 
 
 def _strange_entries(entries: Sequence[Entry], store: Inventory) -> list[Problem]:

@@ -11,14 +11,26 @@ from pathlib import Path
 
 from migrator.engine import exchange, files, journal, ledger, snapshots, tree
 from migrator.engine.exchange import Place
-from migrator.engine.journal import ADOPT, ROLLBACK, Journal
+from migrator.engine.journal import ADOPT, ENROL, ROLLBACK, Journal
 from migrator.engine.lock import LOCK
 from migrator.engine.snapshots import Manifest, Run
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError
 from migrator.store.checks import judge
 from migrator.store.ids import IdScheme
 from migrator.store.inventory import Inventory
-from migrator.store.layout import COHORTS, GENS, LEDGER, STAGES, gen_path, is_derived, is_manifest, is_own
+from migrator.store.layout import (
+    COHORTS,
+    GENS,
+    LEDGER,
+    MANIFEST,
+    MEMBERSHIP,
+    METADATA,
+    STAGES,
+    gen_path,
+    is_derived,
+    is_manifest,
+    is_own,
+)
 from migrator.store.problems import Problem
 
 
@@ -32,6 +44,12 @@ def described(place: Place, owed: Journal | None, runs: Sequence[Run]) -> str | 
     if owed is None:
         stray = [run.run_id for run in runs if run.state == snapshots.BUILDING]
         return f"run {stray[0]} was interrupted before it began: its folder will be marked" if stray else None
+    if owed.action == ENROL:
+        return (
+            f"building cohort {owed.run_id} was interrupted after its commit: its record will be completed"
+            if is_enrolled(owed)
+            else f"building cohort {owed.run_id} was interrupted before its commit: what it had made will be removed"
+        )
     done = is_applied(place, owed.run_id)
     if owed.action == ADOPT:
         return f"adopting from run {owed.run_id} was interrupted: it will be completed"
@@ -55,6 +73,8 @@ def settle(place: Place, backups: Path) -> list[str]:
     if owed is not None:
         if owed.action == ADOPT:
             notes.append(_settle_adoption(place, owed))
+        elif owed.action == ENROL:
+            notes.append(_settle_enrolment(place, owed))
         elif owed.action == ROLLBACK:
             notes.append(_settle_rollback(place, owed))
         else:
@@ -83,6 +103,7 @@ def _sweep(place: Place, backups: Path) -> None:
     for probe in (
         backups / f".probe-{os.stat(place.real).st_ino}",
         place.real.parent / f".{place.root.name}.probe",
+        place.workshop,
     ):
         files.remove_tree(probe)
 
@@ -244,3 +265,65 @@ def _settle_adoption(place: Place, owed: Journal) -> str:
     files.remove_tree(place.state / "adopt")
     journal.remove(place.state)
     return f"adopting from run {owed.run_id} is complete now"
+
+
+# -- cohorts
+
+
+def is_enrolled(owed: Journal) -> bool:
+    """Whether a build of a cohort is committed: its membership.csv has left the folder where it was made."""
+    return not (Path(owed.folder) / MEMBERSHIP).exists()
+
+
+def _settle_enrolment(place: Place, owed: Journal) -> str:
+    if is_enrolled(owed):
+        finish_enrolment(place, owed)
+        return f"building cohort {owed.run_id} had been committed; its record is complete now"
+    kept = undo_enrolment(place, owed)
+    more = f" ({len(kept)} generations stay: somebody has worked on them since)" if kept else ""
+    return f"building cohort {owed.run_id} had been interrupted before its commit; what it had made is removed{more}"
+
+
+def finish_enrolment(place: Place, owed: Journal) -> None:
+    """Put the manifest of a cohort that is committed in its place; nothing is owed any more."""
+    record = Path(owed.folder) / MANIFEST
+    if record.exists():
+        target = place.real / COHORTS / owed.run_id
+        files.rename(record, target / MANIFEST)
+        files.sync_dir(target)
+    journal.remove(place.state)
+    files.remove_tree(Path(owed.folder))
+
+
+def undo_enrolment(place: Place, owed: Journal) -> list[str]:
+    """Take back what a build had put into the tree; return the paths that stay: they are no more as we made them."""
+    kept = []
+    for copy, path in owed.moves:
+        source = place.real / path
+        if Path(copy).exists() or not source.exists():
+            continue
+        if _is_as_planned(source, owed.digests[path]):
+            files.rename(source, copy)
+            if _is_as_planned(Path(copy), owed.digests[path]):
+                continue
+            files.rename(copy, source)  # somebody wrote into it between the look and the rename
+        kept.append(path)
+    for path in reversed(owed.made):
+        folder = place.real / path
+        if folder.is_dir() and not any(folder.iterdir()):
+            files.remove_dir(folder)
+    files.sync_file_system(place.real)
+    journal.remove(place.state)
+    files.remove_tree(Path(owed.folder))
+    return kept
+
+
+def _is_as_planned(folder: Path, digest: str) -> bool:
+    """Whether a generation has nothing but the metadata.json that a build gave it."""
+    path = folder / METADATA
+    return (
+        os.listdir(folder) == [METADATA]
+        and not path.is_symlink()
+        and path.is_file()
+        and journal.digest(path.read_bytes()) == digest
+    )

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "errors": set(),
     "store": {"errors", "store"},
     "engine": {"errors", "engine"},
-    "__init__": {"errors", "store"},  # what `from migrator import name` costs
+    "__init__": {"errors", "store", "cohorts"},  # what `from migrator import name` costs
     "plan": {"errors", "store", "engine"},
     "build": {"errors", "store", "engine", "plan"},
     "verify": {"errors", "store", "engine", "plan", "build"},
@@ -26,16 +26,17 @@ MAY_IMPORT = {
     "cohorts": {"errors", "store", "cohorts"},
     "tables": {"errors", "store", "tables"},
     "site": {"errors", "store", "engine", "plan", "recovery"},
-    "runner": STAGES | {"site", "__init__", "tables"},
+    "runner": STAGES | {"site", "__init__", "cohorts", "tables"},
     "undo": {"errors", "store", "engine", "commit", "recovery", "site"},
     "upkeep": {"errors", "store", "engine", "recovery", "site", "undo"},
+    "enrolment": {"errors", "store", "engine", "cohorts", "recovery", "site"},
     "report": {"errors", "store", "plan", "report", "__init__"},
     "demo": {"store", "demo"},
-    "pipeline": STAGES - {"recovery"} | {"cohorts", "tables", "pipeline", "__init__"},
+    "pipeline": STAGES - {"recovery"} | {"site", "enrolment", "cohorts", "tables", "pipeline", "__init__"},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT) | {"cli"}
 MAY_IMPORT["__main__"] = {"cli"}
-FOR_TYPES_ONLY = {"report": {"engine", "site", "upkeep"}}  # it formats their values
+FOR_TYPES_ONLY = {"report": {"engine", "site", "upkeep", "cohorts"}}  # it formats their values
 
 
 def imports(source: str) -> Iterator[tuple[str, bool, int]]:

@@ -33,6 +33,7 @@ COMMANDS = {
     "upgrade": ("upgrade", "Bring the data root to the newest step, all or nothing."),
     "rollback": ("rollback", "Undo the latest run."),
     "adopt": ("adopt", "Bring back later work that a rollback set aside."),
+    "cohort": ("cohort", "Build, show and complete cohorts; their manifests."),
     "check": ("check", "Guardrail: ids match signatures, parents and members exist."),
     "explain": ("explain", "One id, old or new: signature, lineage, runs."),
     "map": ("map", "Old ids -> the ids of today."),

@@ -127,6 +127,7 @@ _WORDS = {
     "verify": "checking every file",
     "tables": "rebuilding tables",
     "commit": "exchanging the trees",
+    "enrol": "adding what is new",
 }
 
 

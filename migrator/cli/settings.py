@@ -185,6 +185,13 @@ def complete_runs(ctx: click.Context, parameter: click.Parameter, incomplete: st
     return _completed(runs, incomplete)
 
 
+def complete_cohorts(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Names of the data root's cohorts."""
+    from migrator.cohorts.membership import cohort_ids
+
+    return _completed(lambda: cohort_ids(Settings(ctx.find_root().params).site().place.real)[0], incomplete)
+
+
 def _completed(names: Callable[[], list[str]], incomplete: str) -> list[str]:
     try:
         return [name for name in names() if name.startswith(incomplete)]

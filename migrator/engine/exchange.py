@@ -72,6 +72,11 @@ class Place:
         if real == str(self.real) or real.startswith(f"{self.real}{os.sep}"):
             raise UsageError(f"the {name} lie inside the data root", where=folder, hint=f"--{name} DIR elsewhere")
 
+    @property
+    def workshop(self) -> Path:
+        """Where what will be renamed into the tree is made: beside it, and swept by recovery."""
+        return self.real.parent / f".{self.root.name}.workshop" if self.linked else self.state / "workshop"
+
     def new_tree(self, run_folder: Path, run_id: str) -> Path:
         """Where the new tree of a run is built: in the run's folder, or beside the link's target."""
         return self.real.parent / f"{self.root.name}.{run_id}" if self.linked else run_folder / "tree"

@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from migrator.errors import MigratorError
 from migrator.store.layout import DRAFT, ESSAY, EVALUATION
@@ -25,12 +26,14 @@ FIELDS = {
     ESSAY: ("draft_gen_id", "essay_template_id", "replicate"),
     EVALUATION: ("essay_gen_id", "eval_template_id", "eval_model_id", "replicate"),
 }
+_NAMES = {stage: frozenset(names) for stage, names in FIELDS.items()}
 PARENT_FIELDS = frozenset({"draft_gen_id", "essay_gen_id"})
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _PAIRS = [a + b for a in _DIGITS for b in _DIGITS]  # two digits at a time: half the divisions
 _ABSENT = ("nan", "unknown")
 _LONGEST_ABSENT = 7
 _LARGEST_BITS = 12_000  # Python writes integers of up to 4,300 digits
+_MADE = re.compile("[dev]_[0-9a-z-]+")  # an id of ours: nothing can be wrong with it
 _FORBIDDEN = re.compile("[|\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -99,8 +102,22 @@ def text_fault(field: str, value: object) -> Fault | None:
     return found if isinstance(found, Fault) else None
 
 
+@lru_cache(maxsize=1 << 14)
+def _sound(text: str) -> str | None:
+    """A text that nothing is wrong with, normalised, or None: templates, models and combinations are few."""
+    normal = normalise(text)
+    return None if is_absent(text) or _FORBIDDEN.search(normal) else normal
+
+
 def _text_field(field: str, value: object) -> str | Fault:
     """The field as it stands in a signature, or what is wrong with it."""
+    if type(value) is str:
+        if field not in PARENT_FIELDS:
+            normal = _sound(value)
+            if normal is not None:
+                return normal
+        elif _MADE.fullmatch(value):
+            return value
     if is_absent(value):
         return Fault(MISSING_FIELD, field, f"{field} is missing")
     if not isinstance(value, str) and (not isinstance(value, int) or isinstance(value, bool)):
@@ -133,7 +150,7 @@ def compute_signature(stage: str, **fields: object) -> Signature:
     if stage not in FIELDS:
         raise ValueError(f"unknown stage {stage!r}: expected one of {', '.join(FIELDS)}")
     names = FIELDS[stage]
-    if len(fields.keys() - names):
+    if not fields.keys() <= _NAMES[stage]:
         unknown = ", ".join(sorted(fields.keys() - names))
         raise TypeError(f"a signature of {stage} has no field {unknown}: it has {', '.join(names)}")
     found = [_text_field(name, fields.get(name)) for name in names[:-1]]

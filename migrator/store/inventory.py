@@ -5,12 +5,15 @@ Reads and never writes. What cannot be trusted becomes a Problem, never a defaul
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import gc
 import os
 import shlex
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,7 @@ from migrator.store.layout import (
     METADATA,
     MODELS_TABLE,
     OWN,
+    PARENT_STAGE,
     REPLICATION_TABLE,
     STAGES,
     TASKS,
@@ -126,6 +130,11 @@ class Inventory:
         return _Reader(Path(root), documents).inventory(scheme)
 
     @classmethod
+    def read_metadata(cls, root: Path, scheme: IdScheme = DEFAULT_SCHEME) -> Inventory:
+        """Read metadata.json of each generation and nothing else: after the migrations that is enough."""
+        return _Reader(Path(root), (METADATA,)).slim(scheme)
+
+    @classmethod
     def read_some(cls, root: Path, keys: Iterable[Key], tables: Iterable[str] = ()) -> Inventory:
         """Read only these generations and membership tables; of parents and members only that their folders exist."""
         return _Reader(Path(root)).some(list(keys), list(tables))
@@ -217,6 +226,18 @@ class Inventory:
         return replace(problem, gen_id=gen.origin, path=path)
 
 
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector, which would look at all records again and again while they only become more."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def set_aside(key: Key) -> str:
     """What a person can do about a generation that cannot be repaired, as commands from within the data root."""
     stage, gen_id = key
@@ -233,12 +254,7 @@ class _Reader:
         self.unread: set[Key] = set()
 
     def inventory(self, scheme: IdScheme) -> Inventory:
-        if not (self.root / GENS).is_dir():
-            raise MigratorError(
-                "not a data root: it has no folder gens/",
-                where=self.root,
-                hint="migrator --data-root DIR status",
-            )
+        self._require_gens()
         for folder in (OWN, MAPPINGS):
             if os.path.lexists(self.root / folder) and not stat.S_ISDIR(os.lstat(self.root / folder).st_mode):
                 self._problem(UNSAFE_PATH, folder, "is ours and must be a folder, not a link or a file")
@@ -261,6 +277,27 @@ class _Reader:
             scheme=scheme,
         )
         return replace(inventory, problems=(*self.problems, *_unknown_members(inventory)))
+
+    def slim(self, scheme: IdScheme) -> Inventory:
+        self._require_gens()
+        with _uncollected():
+            gens = {key: gen for stage in STAGES for key, gen in self._stage(stage, {})}
+        return Inventory(
+            root=self.root,
+            gens=gens,
+            unread=frozenset(self.unread),
+            blocked=self._blocked(),
+            scheme=scheme,
+            problems=tuple(self.problems),
+        )
+
+    def _require_gens(self) -> None:
+        if not (self.root / GENS).is_dir():
+            raise MigratorError(
+                "not a data root: it has no folder gens/",
+                where=self.root,
+                hint="migrator --data-root DIR status",
+            )
 
     def some(self, keys: Sequence[Key], paths: Sequence[str]) -> Inventory:
         tables = {path: table for path in paths if (table := self._table(path, ("stage", "gen_id")))}
@@ -309,19 +346,19 @@ class _Reader:
             return []
         try:
             with os.scandir(self.root / folder) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
+                found = sorted(entries, key=attrgetter("name"))
         except (FileNotFoundError, NotADirectoryError):
             return []
         names = []
         for entry in found:
             if entry.name.startswith("."):
                 continue
-            if folders and entry.is_symlink():
+            if not folders or entry.is_dir(follow_symlinks=False):
+                names.append(entry.name)
+            elif entry.is_symlink():
                 stage = folder.removeprefix(GENS + "/")
                 key = (stage, entry.name) if stage in STAGES else ("", "")
                 self._problem(UNSAFE_PATH, f"{folder}/{entry.name}", _LINKED, key)
-            elif not folders or entry.is_dir(follow_symlinks=False):
-                names.append(entry.name)
         return names
 
     # -- generations
@@ -365,14 +402,14 @@ class _Reader:
     def _identity(self, gen: Gen) -> None:
         path = f"{gen.path}/{METADATA}"
         gen_id, stage = gen.metadata.get("gen_id"), gen.metadata.get("stage")
-        if not is_absent(gen_id) and gen_id != gen.gen_id:
+        if gen_id != gen.gen_id and not is_absent(gen_id):
             self._problem(GEN_ID_MISMATCH, path, f"gen_id is {gen_id!r}, the folder is {gen.gen_id!r}", gen.key)
             reason = unsafe_id(gen_id) if isinstance(gen_id, str) else None
             if reason:
                 self._problem(UNSAFE_PATH, path, f"gen_id {gen_id!r} {reason}", gen.key)
-        if not is_absent(stage) and stage != gen.stage:
+        if stage != gen.stage and not is_absent(stage):
             self._problem(STAGE_MISMATCH, path, f"stage is {stage!r}, the folder is {gen.stage!r}", gen.key)
-        parent = gen.parent if gen.parent_key else None
+        parent = gen.parent if gen.stage in PARENT_STAGE else None
         reason = unsafe_id(parent) if parent else None
         if reason:
             self._problem(UNSAFE_PATH, path, f"the parent {parent!r} {reason}", gen.key)

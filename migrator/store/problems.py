@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 MISSING_METADATA = "missing-metadata"
@@ -38,6 +39,7 @@ WARNINGS = frozenset(
         LEFTOVER_REFERENCE,
     }
 )
+_SUFFIX = re.compile("-[1-9][0-9]*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,14 @@ class Problem:
             "path": self.path,
             "message": self.message,
         }
+
+
+def accepted(problem: Problem, names: Collection[str]) -> Problem:
+    """A collision that the operator has named, by the bare id or by one with its suffix, no longer blocks."""
+    if problem.kind != ID_COLLISION:
+        return problem
+    named = {*names, *(_SUFFIX.sub("", name) for name in names)}
+    return problem.accept() if problem.gen_id in named else problem
 
 
 COLUMNS = tuple(Problem("").row())

@@ -191,4 +191,6 @@ class Gen:
 
     def signature(self, **overrides: object) -> Signature:
         """The signature from what was read; `overrides` replace fields. Raises SignatureError."""
-        return compute_signature(self.stage, **{**self.signature_fields(), "replicate": self.replicate, **overrides})
+        fields = self.signature_fields()
+        fields["replicate"] = self.replicate
+        return compute_signature(self.stage, **fields | overrides)

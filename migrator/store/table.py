@@ -7,7 +7,7 @@ line end, and only cells that get a new value are written anew.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 _BOM = "\ufeff"
@@ -154,7 +154,8 @@ class Table:
     def edited(self, cells: Mapping[tuple[int, int], str], inserts: Mapping[int, Sequence[Mapping[str, str]]]) -> Table:
         """The table with new values at (row index, column index) and new records before row indexes.
 
-        New records have the line end of the row that they stand before, and a blank in each column they do not name.
+        New records have the line end of the row that they stand before (after the last row: its own, as far as it has
+        one), and a blank in each column they do not name.
         """
         if not cells and not inserts:
             return self
@@ -163,9 +164,18 @@ class Table:
             raw = changed.setdefault(index, list(self.rows[index].cells))
             raw[column] = cell_with(raw[column], value)
         rows: list[Row] = []
+        usual = self.head[-1].end or "\n"
         for index, row in enumerate(self.rows):
-            for record in inserts.get(index, ()):
-                end = row.end or self.head[-1].end or "\n"
-                rows.append(Row(tuple(cell_with("", record.get(c, "")) for c in self.columns), end, row.line))
+            rows += self._records(inserts.get(index, ()), row.end or usual, row.line)
             rows.append(Row(tuple(changed[index]), row.end, row.line) if index in changed else row)
-        return Table(self.bom, self.head, self.columns, tuple(rows))
+        last = rows[-1] if rows else self.head[-1]
+        added = self._records(inserts.get(len(self.rows), ()), last.end or usual, last.line + 1)
+        if not added or last.end:
+            return Table(self.bom, self.head, self.columns, (*rows, *added))
+        ended = Row(last.cells, usual, last.line)  # the file ended without a line end: now a line follows
+        if rows:
+            return Table(self.bom, self.head, self.columns, (*rows[:-1], ended, *added))
+        return Table(self.bom, (*self.head[:-1], ended), self.columns, tuple(added))
+
+    def _records(self, records: Iterable[Mapping[str, str]], end: str, line: int) -> list[Row]:
+        return [Row(tuple(cell_with("", record.get(c, "")) for c in self.columns), end, line) for record in records]

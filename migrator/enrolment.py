@@ -1,0 +1,167 @@
+"""Writing cohorts: what `migrator.cohorts` computes becomes visible in one act, the rename of membership.csv.
+
+Beside `runner` and without it: for the command line and for pipelines. Under the lock, through `engine.files` only.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from migrator import recovery
+from migrator.cohorts import building, manifest
+from migrator.cohorts.building import BUILT, Building
+from migrator.cohorts.manifest import Rendered
+from migrator.engine import files, journal, lock
+from migrator.engine.exchange import Place
+from migrator.engine.journal import ENROL, Journal
+from migrator.errors import CareNeeded, UsageError
+from migrator.site import Site, described, settle
+from migrator.store.layout import COHORTS, GENS, MANIFEST, MEMBERSHIP, METADATA, gen_path
+from migrator.store.problems import ID_COLLISION
+from migrator.store.records import Key
+
+
+def build(
+    site: Site,
+    name: str | None = None,
+    *,
+    extend: bool = False,
+    accept: Collection[str] = (),
+    environment: Mapping[str, str] = os.environ,
+) -> Building:
+    """Build a cohort: all of it or nothing. A refused or an unchanged one writes nothing, but for a manifest not fresh.
+
+    Raises MigratorError; after it the tree is as before, unless it is CareNeeded, which says what stands.
+    """
+    site.place.require()
+    with lock.hold(site.place.state, "cohort build", wait=site.wait):
+        settle(site)
+        site.notify("phase", name="read")
+        found = building.plan(
+            site.place.real, name, extend=extend, accept=accept, scheme=site.scheme, environment=environment
+        )
+        for problem in found.problems:
+            if problem.kind == ID_COLLISION:
+                site.notify("collision", level="critical", **problem.row())
+        if found.status == BUILT:
+            _enrol(site, found)
+        elif found.record is not None:
+            _replace(site.place, [(manifest.manifest_path(found.cohort_id), found.record)])
+        return found
+
+
+def write_manifests(site: Site, cohort_ids: Sequence[str] | None = None) -> Rendered:
+    """Write the manifests of these cohorts, or of all, where they differ from what is there; return those."""
+    site.place.require()
+    with lock.hold(site.place.state, "cohort manifest", wait=site.wait):
+        settle(site)
+        rendered = manifest.changed_manifests(site.place.real, cohort_ids, site.scheme)
+        if rendered.files:
+            _replace(site.place, rendered.files)
+        return rendered
+
+
+# -- the act
+
+
+def _enrol(site: Site, found: Building) -> None:
+    place, owed = site.place, None
+    try:
+        owed = _prepared(place, found)
+        site.notify("phase", name="enrol", generations=len(found.minted))
+        journal.write(place.state, owed)
+        for path in owed.made:
+            files.make_dir(place.real / path)
+        for copy, path in owed.moves:
+            files.rename(copy, place.real / path)
+        files.sync_file_system(place.real)
+        files.rename(place.workshop / MEMBERSHIP, place.real / COHORTS / found.cohort_id / MEMBERSHIP)
+    except BaseException:
+        if owed is None:
+            files.remove_tree(place.workshop)
+        elif not recovery.is_enrolled(owed):
+            recovery.undo_enrolment(place, owed)
+        raise
+    try:
+        files.sync_dir(place.real / COHORTS / found.cohort_id)
+        recovery.finish_enrolment(place, owed)
+    except OSError as error:
+        raise CareNeeded(
+            f"cohort {found.cohort_id} is built, but its record is not complete: {described(error)}",
+            where=place.real / COHORTS / found.cohort_id,
+            hint="look at the disk; the next writing command completes it",
+        ) from error
+
+
+def _prepared(place: Place, found: Building) -> Journal:
+    """Make everything beside the tree, durably; return what is to be renamed in."""
+    assert found.table is not None
+    assert found.record is not None
+    workshop = _workshop(place)
+    moves, digests = [], {}
+    for number, (key, data) in enumerate(found.minted.items()):
+        copy, path = workshop / f"{number:06}", gen_path(*key)
+        files.make_dir(copy)
+        files.write_new(copy / METADATA, data)
+        moves.append((str(copy), path))
+        digests[path] = journal.digest(data)
+    folder = place.real / COHORTS / found.cohort_id
+    _write_like(workshop / MEMBERSHIP, found.table, folder / MEMBERSHIP)
+    _write_like(workshop / MANIFEST, found.record, folder / MANIFEST)
+    files.sync_file_system(workshop)
+    made = tuple(path for path in _folders(found.cohort_id, found.minted) if not (place.real / path).exists())
+    return Journal(ENROL, found.cohort_id, str(workshop), tuple(moves), digests, made)
+
+
+def _folders(cohort_id: str, minted: Iterable[Key]) -> list[str]:
+    """The folders that a build needs, outer ones first."""
+    stages = dict.fromkeys(f"{GENS}/{stage}" for stage, _ in minted)
+    return [*stages, COHORTS, f"{COHORTS}/{cohort_id}"]
+
+
+def _replace(place: Place, contents: Sequence[tuple[str, bytes]]) -> None:
+    """Put whole files in the place of others; each is a rename of its own."""
+    workshop = _workshop(place)
+    copies = []
+    for number, (path, data) in enumerate(contents):
+        copies.append((workshop / f"{number:06}", place.real / path))
+        _write_like(copies[-1][0], data, place.real / path)
+    files.sync_file_system(workshop)
+    for copy, target in copies:
+        files.rename(copy, target)
+        files.sync_dir(target.parent)
+    files.remove_tree(workshop)
+
+
+def _workshop(place: Place) -> Path:
+    """An empty folder on the file system of the tree. Raises UsageError where there cannot be one."""
+    workshop = place.workshop
+    if os.stat(workshop.parent).st_dev != os.stat(place.real).st_dev:
+        raise UsageError(
+            "the data root is on another file system than the folder it lies in: nothing could be renamed into it",
+            where=place.root,
+            hint="move its content one level down and name a link to that folder as the data root",
+        )
+    files.remove_tree(workshop)
+    files.make_dir(workshop)
+    return workshop
+
+
+def _write_like(path: Path, data: bytes, other: Path) -> None:
+    """A new file with mode and owner of the one whose place it will take, where there is one."""
+    try:
+        status = os.lstat(other)
+    except FileNotFoundError:
+        files.write_new(path, data)
+        return
+    mine = (os.geteuid(), os.getegid()) == (status.st_uid, status.st_gid)
+    fd = files.new_file(path)
+    try:
+        files.write(fd, data, path)
+        owner = None if mine else (status.st_uid, status.st_gid)
+        files.finish(fd, path, stat.S_IMODE(status.st_mode) if stat.S_ISREG(status.st_mode) else 0o644, owner, None)
+    finally:
+        os.close(fd)
