@@ -378,13 +378,13 @@ class _Build:
             draft = self.needed("draft", essay.task[0])
             self.untouchable |= {essay.key, draft.key}
             chosen.append((essay, draft))
+        writers = [(draft if absent(essay.metadata.get("llm_model_id")) else essay) for essay, draft in chosen]
+        models_of = [gen.metadata["llm_model_id"] for gen in writers]
         if selection.mode == REGENERATE:
-            drafts = []
-            for essay, draft in chosen:
-                told = essay.metadata.get("llm_model_id")
-                model = draft.metadata["llm_model_id"] if absent(told) else told
-                facts = draft.metadata
-                drafts.append(self.draft_demand(facts["combo_id"], facts["template_id"], model, new=True))
+            drafts = [
+                self.draft_demand(*(draft.metadata[key] for key in ("combo_id", "template_id")), model, new=True)
+                for (_, draft), model in zip(chosen, models_of, strict=True)
+            ]
             self.fill("draft", drafts)
             self.fill(
                 "essay",
@@ -399,7 +399,10 @@ class _Build:
             if selection.mode == REUSE_DRAFTS:
                 self.fill(
                     "essay",
-                    [self.essay_demand(draft, essay.metadata["template_id"], new=True) for essay, draft in chosen],
+                    [
+                        self.essay_demand(draft, essay.metadata["template_id"], new=True, model=model)
+                        for (essay, draft), model in zip(chosen, models_of, strict=True)
+                    ],
                 )
             else:
                 self.list_once("essay", [essay for essay, _ in chosen])
@@ -419,8 +422,9 @@ class _Build:
         facts = {"combo_id": combo, "template_id": template, "llm_model_id": model}
         return Demand((normal(combo), normal(template), normal(model)), self.count["draft"], new, facts)
 
-    def essay_demand(self, draft: Gen, template: Any, new: bool) -> Demand:
-        facts = {key: draft.metadata[key] for key in ("combo_id", "llm_model_id")}
+    def essay_demand(self, draft: Gen, template: Any, new: bool, model: Any = None) -> Demand:
+        """An essay's model is the draft's, unless it is made in the place of one that had another."""
+        facts = {"combo_id": draft.metadata["combo_id"], "llm_model_id": model or draft.metadata["llm_model_id"]}
         facts |= {"template_id": template, "parent_gen_id": draft.gen_id}
         return Demand((draft.gen_id, normal(template)), self.count["essay"], new, facts)
 
@@ -451,13 +455,14 @@ class _Build:
         for demand in demands:
             of_task[demand.task].append(demand)
         for task, equal in of_task.items():
-            got = self.meet(stage, task, sum(demand.count for demand in equal), equal[0])
+            wishes = [demand.facts for demand in equal for _ in range(demand.count)]
+            got = self.meet(stage, task, wishes, new=equal[0].new)
             self.rows[stage] += got
             for demand in equal:
                 demand.met, got = got[: demand.count], got[demand.count :]
 
-    def meet(self, stage: str, task: Task, count: int, like: Demand) -> list[Gen]:
-        """Own members, then (unless new) others, then minted ones; each lowest replicate first."""
+    def meet(self, stage: str, task: Task, wishes: Sequence[dict[str, Any]], *, new: bool) -> list[Gen]:
+        """Own members, then (unless new) others, then minted ones with the facts that are wished there."""
         there = sorted(
             (gen for gen in self.store.values() if gen.stage == stage and gen.task == task),
             key=lambda gen: (gen.replicate, gen.gen_id),
@@ -465,15 +470,15 @@ class _Build:
         listed = set(self.listed or ())
         own = [gen for gen in there if gen.key in listed]
         others = [gen for gen in there if gen.key not in listed]
-        if like.new:
+        if new:
             own = [gen for gen in own if gen.origin == self.cohort_id and gen.key not in self.untouchable]
             others = []
-        got = (own + others)[:count]
+        got = (own + others)[: len(wishes)]
         taken = {gen.replicate for gen in there}
-        while len(got) < count:
+        while len(got) < len(wishes):
             replicate = next(number for number in range(1, len(taken) + 2) if number not in taken)
             taken.add(replicate)
-            got.append(self.mint(stage, task, replicate, like.facts))
+            got.append(self.mint(stage, task, replicate, wishes[len(got)]))
         return got
 
     def mint(self, stage: str, task: Task, replicate: int, facts: dict[str, Any]) -> Gen:
@@ -487,7 +492,7 @@ class _Build:
             "gen_id": gen_id,
             "origin_cohort_id": self.cohort_id,
             "mode": self.generators[stage].get(normal(facts["template_id"]), "llm"),
-            **facts,
+            **{key: str(value) if key == "parent_gen_id" else str(value).strip() for key, value in facts.items()},
             "replicate": replicate,
         }
         return Gen(stage, gen_id, task, replicate, metadata, minted=True)

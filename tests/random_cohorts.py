@@ -30,7 +30,7 @@ GENERATORS = {"Parsed-From-Links-v1": ("copy", " Copy "), "blank-gen": ("", " ")
 MODELS = ("sonnet-4", "Gemini_25_Pro", "qwen3", "7")
 COHORTS = ("été 2025", "fusion-a", "old")
 NEW_COHORTS = ("next", "later", "curated.best")
-RUNS = ("20250901T101500Z", "20250901T101500Z-2", "20251002T000000Z")
+RUNS = ("20250901-101500", "20250901-101500-2", "20251002-000000")
 YES, NO = ("true", "True", "1", "yes", "YES", " TRUE "), ("false", "False", "0", "no", "No")
 SELECTION, COMBO_TABLE = "2_tasks/selected_essays.txt", "2_tasks/selected_combo_mappings.csv"
 REPLICATION, MODEL_TABLE = "1_raw/replication_config.csv", "1_raw/llm_models.csv"
@@ -80,7 +80,7 @@ class Axes:
                     rng.choice(GENERATORS.get(name, ("llm", "", "LLM"))),
                     rng.choice(YES if name in self.templates[stage] else NO),
                 ]
-                for name in dict.fromkeys((*TEMPLATES[stage], *self.templates[stage]))
+                for name in once((*self.templates[stage], *TEMPLATES[stage]))
             ]
             tree[table_of(stage)] = shuffled_csv(("template_id", "name", "generator", "active"), rows, rng)
         models = [
@@ -88,7 +88,7 @@ class Axes:
                 spelled(name, rng),
                 *(rng.choice(YES if name in uses else NO) for uses in (self.generation, self.evaluation)),
             ]
-            for name in dict.fromkeys((*MODELS, *self.generation, *self.evaluation))
+            for name in once((*self.generation, *self.evaluation, *MODELS))
         ]
         tree[MODEL_TABLE] = shuffled_csv(("id", "for_generation", "for_evaluation"), models, rng)
         counts = [[stage, rng.choice(("{}", " {} ")).format(self.replicates[stage])] for stage in STAGES]
@@ -125,6 +125,11 @@ def usual(values: Sequence[Value], rng: random.Random) -> Value:
 def spelled(name: str, rng: random.Random) -> str:
     """The same name to a signature."""
     return rng.choice((name, name, name, name.upper(), name.lower(), f" {name} ", f"{name}\t"))
+
+
+def once(names: Iterable[str]) -> list[str]:
+    """Each name in its first spelling."""
+    return list({normal(name): name for name in reversed(list(names))}.values())
 
 
 def shuffled_csv(header: Sequence[str], rows: list[list[str]], rng: random.Random) -> bytes:
@@ -590,4 +595,4 @@ WRONG: dict[str, Wrong] = {
         (_D,),
     ),
 }
-UNSAFE_NAMES = ("../x", "..", ".", "a/b", "/abs", ".hidden", "a\nb", "a\x07b", "=1+1", "@x", " ", "x/..")
+UNSAFE_NAMES = ("../x", "..", ".", "a/b", "/abs", ".hidden", "a\nb", "a\x07b", "=1+1", "@x", "x/..")

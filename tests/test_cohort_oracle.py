@@ -212,6 +212,13 @@ def test_reuse_drafts_keeps_the_draft_and_makes_the_essay_anew(tmp_path: Path) -
     assert expected.counts["essay"] == counts(2, 0, 0, 2, 2)
 
 
+@pytest.mark.parametrize(("told_model", "model"), [("x", "x"), (None, "m"), ("nan", "m")])
+def test_reuse_drafts_makes_the_essay_with_its_own_model(told_model: Any, model: str, tmp_path: Path) -> None:
+    lines = selected("# mode: reuse-drafts", FIRST)
+    expected = told(tmp_path, small_tables(), draft(1), essay(d(1), 1, llm_model_id=told_model), lines)
+    assert expected.created["essay", e(d(1), 2)]["llm_model_id"] == model
+
+
 def test_reuse_drafts_adds_equal_tasks_up(tmp_path: Path) -> None:
     """Two essays of one draft and template: two new ones, one draft."""
     lines = ("# mode: reuse_drafts", FIRST, e(d(1), 2))
@@ -391,4 +398,4 @@ def test_metadata_is_read_as_it_is(tmp_path: Path) -> None:
     tree: Tree = {f"gens/draft/{d(1)}/metadata.json": json.dumps(facts).encode()}
     expected = told(tmp_path, small_tables(), tree)
     assert expected.counts["draft"] == counts(1, 0, 1, 0, 1)
-    assert expected.created["essay", FIRST]["combo_id"] == " C"
+    assert expected.created["essay", FIRST]["combo_id"] == "C"  # stripped, not folded
