@@ -102,14 +102,22 @@ Files = dict[str, tuple[bytes, int]]  # path: content, mtime
 def whole(root: Path) -> Whole:
     """Everything in a tree, with modes and times."""
     tree: Whole = {}
-    for base, folders, names in os.walk(root):
-        for path in [base, *(f"{base}/{name}" for name in (*folders, *names))]:
-            entry, content = os.lstat(path), b""
-            if stat.S_ISLNK(entry.st_mode):
-                content = os.fsencode(os.readlink(path))
-            elif stat.S_ISREG(entry.st_mode):
-                content = Path(path).read_bytes()
-            tree[os.path.relpath(path, root)] = (entry.st_mode, entry.st_mtime_ns, content)
+    status = os.lstat(root)
+    tree["."] = (status.st_mode, status.st_mtime_ns, b"")
+    folders = [("", str(root))]
+    while folders:
+        name, folder = folders.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                status, content = entry.stat(follow_symlinks=False), b""
+                if stat.S_ISLNK(status.st_mode):
+                    content = os.fsencode(os.readlink(entry.path))
+                elif stat.S_ISREG(status.st_mode):
+                    with open(entry.path, "rb") as file:
+                        content = file.read()
+                else:
+                    folders.append((f"{name}{entry.name}/", entry.path))
+                tree[name + entry.name] = (status.st_mode, status.st_mtime_ns, content)
     return tree
 
 
@@ -373,7 +381,7 @@ def test_a_second_cohort_of_the_same_axes_shares_all(tmp_path: Path) -> None:
     assert members_of(root, "c2") == members_of(root, "c1")
 
 
-@pytest.mark.parametrize("seed", range(0, 60, 6))
+@pytest.mark.parametrize("seed", range(0, 60, 12))
 def test_manifests_are_a_cache(seed: int, tmp_path: Path) -> None:
     """Two roads through one case, one of them without manifests: the same memberships and generations."""
     outcomes = []
@@ -580,7 +588,7 @@ def empty_root() -> Iterator[Path]:
 
 
 @settings(
-    max_examples=15, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.filter_too_much]
+    max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.filter_too_much]
 )
 @given(first=AXES, second=AXES, seed=st.integers(0, 9))
 def test_any_axes(first: Axes, second: Axes, seed: int) -> None:
