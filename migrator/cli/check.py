@@ -60,22 +60,67 @@ def command(ctx: click.Context, paths: tuple[str, ...], form: str) -> None:
 
     Without PATHS the whole store is read. With PATHS (files or folders of generations, membership.csv files)
     only the generations and cohorts that they name; the data root may be left out then, it is above them.
+    Of steps among the PATHS it checks that they are numbered, and as they were when they were applied.
     Exit 0: all is well. Exit 1: something is not.
     """
+    from migrator.engine.exchange import Place
+
     if form == "json":
         ctx.meta[JSON] = True
-    place = _place(ctx.obj, paths)
-    place.require()
-    wanted = _wanted(place, paths)
-    checked, found = _whole(place.real) if wanted.whole else _some(place.real, wanted)
+    mine = _steps_among(ctx.obj, paths)
+    others = tuple(path for path in paths if path not in mine)
+    found = _faults_of_steps(ctx.obj) if mine else []
+    wanted, checked = _Wanted(), 0
+    if others or not mine:
+        place = _place(ctx.obj, others)
+        place.require()
+        wanted = _wanted(place, others)
+        checked, more = _whole(place.real) if wanted.whole else _some(place.real, wanted)
+        found += more
+    else:
+        place = Place.at(ctx.obj.migrations)
     failing = _failing(found)
     if wants_json():
         _as_json(checked, wanted, failing)
     elif form == "github":
         _as_annotations(place, checked, failing)
     else:
-        _as_text(place, checked, wanted, failing)
+        _as_text(place, checked, wanted, failing, steps=bool(mine))
     ctx.exit(1 if failing else 0)
+
+
+# -- steps
+
+
+def _steps_among(settings: Settings, paths: tuple[str, ...]) -> list[str]:
+    """Those paths that lie directly in the folder of steps."""
+    from migrator.errors import UsageError
+
+    try:
+        folder = os.path.realpath(settings.migrations)
+    except UsageError:  # no data root is named, so nothing says where steps lie
+        return []
+    return [path for path in paths if path.endswith(".py") and os.path.dirname(os.path.realpath(path)) == folder]
+
+
+def _faults_of_steps(settings: Settings) -> list[Problem]:
+    """What is wrong with the steps: their numbers, their code, and whether a data root has applied another text."""
+    from migrator.engine import ledger, steps
+    from migrator.errors import MigratorError
+    from migrator.store.layout import LEDGER
+    from migrator.store.problems import INVALID_STEP, Problem
+
+    found = []
+    try:
+        present = steps.discover(settings.migrations)
+    except MigratorError as error:
+        return [Problem(INVALID_STEP, path=error.where or "", message=error.message)]
+    for root in settings.data_roots():
+        try:
+            ledger.pending(present, ledger.read(root / LEDGER))
+        except MigratorError as error:
+            found.append(Problem(INVALID_STEP, path=str(settings.migrations), message=f"{error.message} ({root})"))
+    return found
 
 
 # -- what to look at
@@ -206,13 +251,16 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def _as_text(place: Place, checked: int, wanted: _Wanted, failing: list[Problem]) -> None:
+def _as_text(place: Place, checked: int, wanted: _Wanted, failing: list[Problem], *, steps: bool) -> None:
     show(f"[bold]migrator check[/]  [dim]{escape(place.root)}[/]\n")
     if wanted.others:
         show(f"[dim]{wanted.others} paths are neither generations nor cohorts: not looked at[/]")
     if not failing:
         scope = "" if wanted.whole else f", {len(wanted.tables):,} cohorts"
-        show(f"{mark('done')} {checked:,} generations{scope}: ids, parents and members are right")
+        if checked or wanted.whole or wanted.tables or not steps:
+            show(f"{mark('done')} {checked:,} generations{scope}: ids, parents and members are right")
+        if steps:
+            show(f"{mark('done')} steps: numbered, and as they were when they were applied")
         return
     rows = table("", "What", "Where", "")
     for kind, path, message in _lines(failing, _SHOWN if console().is_terminal else None):

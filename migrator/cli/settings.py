@@ -122,6 +122,15 @@ class Settings:
             )
         return Path(os.path.abspath(given))
 
+    def data_roots(self) -> list[Path]:
+        """The data root that is named, else those of all sections of the file; only those that are there."""
+        if self.flags.get("data_root") or self.flags.get("env"):
+            named = [self.data_root]
+        else:
+            sections = (self.env(name) for name in self.file.get("env", {}))
+            named = [Path(section.data_root) for section in sections if section.data_root]
+        return [root for root in named if root.is_dir()]
+
     def _folder(self, name: str) -> Path:
         given = self.flags.get(name)
         if given:

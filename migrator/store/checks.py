@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from migrator.store.ids import Signature, SignatureError, is_right_id
 from migrator.store.inventory import Inventory
 from migrator.store.layout import METADATA, PARENT_STAGE
-from migrator.store.problems import GEN_ID_MISMATCH, MISSING_FIELD, MISSING_PARENT, Problem
+from migrator.store.problems import GEN_ID_MISMATCH, ID_COLLISION, MISSING_FIELD, MISSING_PARENT, Problem
 from migrator.store.records import Gen
 
 
@@ -55,5 +55,17 @@ def judge(store: Inventory, gen: Gen) -> list[Problem]:
 
 
 def check(store: Inventory) -> list[Problem]:
-    """All problems of a store whose ids should be deterministic; the inventory's own come first."""
-    return [*store.problems, *(problem for gen in store.generations() for problem in judge(store, gen))]
+    """All problems of a store whose ids should be deterministic; the inventory's own come first.
+
+    A collision's suffix makes a right id, so a second generation of one signature is found here and nowhere else.
+    """
+    found = list(store.problems)
+    bearers: dict[tuple[str, Signature], Gen] = {}
+    for gen in store.generations():
+        problems = judge(store, gen)
+        found += problems
+        first = gen if problems else bearers.setdefault((gen.stage, gen.signature()), gen)
+        if first is not gen:
+            message = f"it has the same signature as {first.gen_id}: their replicates must differ"
+            found.append(Problem(ID_COLLISION, gen.stage, gen.gen_id, f"{gen.path}/{METADATA}", message))
+    return found

@@ -19,6 +19,7 @@ ID_COLLISION = "id-collision"
 UNSAFE_PATH = "unsafe-path"
 INVALID_TABLE = "invalid-table"
 FAILED_CHECK = "failed-check"  # a step's own check said no
+INVALID_STEP = "invalid-step"  # steps that are not in order, or not as they were when they were applied
 
 REPLICATE_ASSIGNED = "replicate-assigned"
 REPLICATE_ABOVE_CONFIG = "replicate-above-config"

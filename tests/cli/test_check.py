@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from migrator.cli import main
+from tests.cli.conftest import STORE, Cli, as_tree
+from tests.faults import MIGRATIONS
+from tests.random_stores import write_tree
 
 DRAFT = ("draft", "d_4py995ydm8lggqs")  # vectors of the contract
 ESSAY = ("essay", "e_4nyhf2w3mpgelz3h")
@@ -166,3 +170,79 @@ def test_ten_files_are_quick(root: Path) -> None:
     start = time.perf_counter()
     run("check", *(root / f"gens/draft/d_{number}/metadata.json" for number in range(10)))
     assert time.perf_counter() - start < 0.2
+
+
+# -- steps, and the hooks for pre-commit
+
+HOOKS = Path(__file__).resolve().parents[2] / ".pre-commit-hooks.yaml"
+
+
+def hooks() -> dict[str, dict[str, str]]:
+    """id -> the keys of each hook; the file is a list of flat mappings."""
+    found: dict[str, dict[str, str]] = {}
+    for block in HOOKS.read_text().split("- id: ")[1:]:
+        name, *lines = block.splitlines()
+        found[name] = dict(line.strip().split(": ", 1) for line in lines if line.strip())
+    return found
+
+
+@pytest.fixture
+def project(here: Path, cli: Cli) -> Path:
+    """A folder with settings, its own copy of the steps, and an upgraded store."""
+    write_tree(as_tree(STORE), here / "data")
+    shutil.copytree(MIGRATIONS, here / "migrations", ignore=shutil.ignore_patterns("__pycache__"))
+    (here / "migrator.toml").write_text('migrations = "migrations"\n[env.dev]\ndata_root = "data"\n')
+    assert cli("--env", "dev", "upgrade", "--yes").code == 0
+    return here
+
+
+def entry(hook: str, *files: Path) -> list[str]:
+    """The command line that pre-commit runs."""
+    program, *words = hooks()[hook]["entry"].split()
+    assert program == "migrator"
+    assert all(re.search(hooks()[hook]["files"], file.as_posix()) for file in files)
+    return [*words, *map(str, files)]
+
+
+def test_the_hook_of_ids_runs_and_can_fail(cli: Cli, project: Path) -> None:
+    files = [*(project / "data").glob("gens/*/*/metadata.json"), *(project / "data").glob("cohorts/*/membership.csv")]
+    assert len(files) >= 3
+    assert cli(*entry("migrator-ids", *files)).code == 0
+    files[0].write_text(files[0].read_text().replace('"replicate": 1', '"replicate": 2'))
+    assert cli(*entry("migrator-ids", *files)).code == 1
+
+
+def test_the_hook_of_steps_runs_and_can_fail(cli: Cli, project: Path) -> None:
+    files = sorted((project / "migrations").glob("*.py"))
+    answer = cli(*entry("migrator-steps", *files))
+    assert (answer.code, "as they were when they were applied" in answer.out) == (0, True)
+    source = files[0].read_text()
+    files[0].write_text(source + "# edited\n")
+    answer = cli(*entry("migrator-steps", files[0]), "--format", "json")
+    assert answer.code == 1
+    assert [issue["kind"] for issue in answer.json["issues"]] == ["invalid-step"]
+    assert "0001 normalize_replicates was edited after it was applied" in answer.json["issues"][0]["message"]
+    files[0].write_text(source)
+    files[-1].rename(files[-1].with_name("0009_far.py"))
+    answer = cli(*entry("migrator-steps", project / "migrations/0009_far.py"), "--format", "github")
+    assert answer.code == 1
+    assert "the numbers have a gap" in answer.out
+
+
+@pytest.mark.parametrize("replicate", ["0", '"x"', "null", "true"])
+def test_a_replicate_that_cannot_be_used_is_a_finding(cli: Cli, project: Path, replicate: str) -> None:
+    path = next((project / "data/gens/draft").iterdir()) / "metadata.json"
+    path.write_text(path.read_text().replace('"replicate": 1', f'"replicate": {replicate}'))
+    assert cli("--env", "dev", "check").code == 1
+    assert cli("--env", "dev", "check", path).code == 1
+
+
+def test_two_generations_with_one_signature_are_a_finding(cli: Cli, project: Path) -> None:
+    """Also where the second bears a collision's suffix, which makes its name a right one."""
+    folder = next((project / "data/gens/draft").iterdir())
+    twin = folder.with_name(folder.name + "-1")
+    shutil.copytree(folder, twin)
+    path = twin / "metadata.json"
+    path.write_text(path.read_text().replace(f'"gen_id": "{folder.name}"', f'"gen_id": "{twin.name}"'))
+    answer = cli("--env", "dev", "check", "--json")
+    assert (answer.code, [issue["kind"] for issue in answer.json["issues"]]) == (1, ["id-collision"])
