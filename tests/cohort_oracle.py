@@ -462,7 +462,10 @@ class _Build:
                 demand.met, got = got[: demand.count], got[demand.count :]
 
     def meet(self, stage: str, task: Task, wishes: Sequence[dict[str, Any]], *, new: bool) -> list[Gen]:
-        """Own members, then (unless new) others, then minted ones with the facts that are wished there."""
+        """Own members, then (unless new) others, then minted ones; what is met is in order of the replicates.
+
+        So the same build finds the same in the same order when all of it are members, and some have gaps below.
+        """
         there = sorted(
             (gen for gen in self.store.values() if gen.stage == stage and gen.task == task),
             key=lambda gen: (gen.replicate, gen.gen_id),
@@ -473,13 +476,14 @@ class _Build:
         if new:
             own = [gen for gen in own if gen.origin == self.cohort_id and gen.key not in self.untouchable]
             others = []
-        got = (own + others)[: len(wishes)]
-        taken = {gen.replicate for gen in there}
-        while len(got) < len(wishes):
-            replicate = next(number for number in range(1, len(taken) + 2) if number not in taken)
-            taken.add(replicate)
-            got.append(self.mint(stage, task, replicate, wishes[len(got)]))
-        return got
+        kept = {gen.replicate: gen for gen in (own + others)[: len(wishes)]}
+        taken, made = {gen.replicate for gen in there}, set[int]()
+        while len(kept) + len(made) < len(wishes):
+            made.add(next(number for number in range(1, len(taken | made) + 2) if number not in taken | made))
+        return [
+            kept[number] if number in kept else self.mint(stage, task, number, wish)
+            for number, wish in zip(sorted([*kept, *made]), wishes, strict=True)
+        ]
 
     def mint(self, stage: str, task: Task, replicate: int, facts: dict[str, Any]) -> Gen:
         gen_id = gen_id_of(stage, task, replicate)

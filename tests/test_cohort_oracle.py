@@ -204,6 +204,17 @@ def test_regenerate_adds_equal_tasks_up(tmp_path: Path) -> None:
     assert told_members(expected)[:2] == ({d(2), d(3)}, {e(d(2), 1, low[1]), e(d(3), 1, high[1])})
 
 
+def test_what_is_shared_out_is_in_the_order_of_replicates(tmp_path: Path) -> None:
+    """Of two drafts, 5 was there and 2 is made: 2 is for the first essay, as it will be when both are members."""
+    origin = {"origin_cohort_id": "mine"}
+    other = record("essay", e(d(1), 1, "et2"), parent_gen_id=d(1), template_id="et2")
+    before = draft(5, **origin) | members(("draft", d(5)))
+    lines = selected(FIRST, e(d(1), 1, "et2"))
+    expected = told(tmp_path, small_tables(), STORE, other, before, lines, extend=True)
+    low, high = sorted([(FIRST, "et"), (e(d(1), 1, "et2"), "et2")])
+    assert told_members(expected)[:2] == ({d(2), d(5)}, {e(d(2), 1, low[1]), e(d(5), 1, high[1])})
+
+
 def test_reuse_drafts_keeps_the_draft_and_makes_the_essay_anew(tmp_path: Path) -> None:
     expected = told(tmp_path, small_tables(9, 2), STORE, selected("# mode: reuse-drafts", FIRST))
     new = {e(d(1), 2), e(d(1), 3)}

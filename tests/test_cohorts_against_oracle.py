@@ -248,6 +248,7 @@ def test_many_stores_of_older_eras(seed: int, tmp_path: Path) -> None:
 D1, E1 = Small().draft, Small().essay
 E2 = gen_id_of("essay", (D1, "et2"), 1)
 SECOND_ESSAY = record("essay", E2, parent_gen_id=D1, template_id="et2")
+D5 = gen_id_of("draft", ("c", "dt", "m"), 5)
 V1 = gen_id_of("evaluation", (E1, "vt", "m"), 1)
 LOST = gen_id_of("essay", (f"{D1}-1", "et"), 1)
 MINE = {"cohorts/c1/membership.csv": f"stage,gen_id\ndraft,{D1}\nessay,{E1}\nevaluation,{V1}\n".encode()}
@@ -278,6 +279,13 @@ NAMED: dict[str, tuple[Tree, bool]] = {
         MINE
         | record("evaluation", V1, origin_cohort_id="c2", cohort_id="c1", **JUDGED)
         | selecting("# mode: reuse-essays", E1),
+        True,
+    ),
+    "a gap below an own draft that two essays share": (
+        SECOND_ESSAY
+        | record("draft", D5, combo_id="c", template_id="dt", llm_model_id="m", replicate=5, origin_cohort_id="c1")
+        | {"cohorts/c1/membership.csv": f"stage,gen_id\ndraft,{D5}\n".encode()}
+        | selecting(E1, E2),
         True,
     ),
     "an origin in another case": (
