@@ -88,7 +88,9 @@ class Plan:
     @property
     def rebuilt(self) -> tuple[str, ...]:
         """Paths of what the run makes anew from the result: the derived tables that are ours, and every manifest."""
-        return rebuilt_paths(self.after)
+        paths = rebuilt_paths(self.after)
+        blocked = _blocked_paths(paths, self.entries)
+        return tuple(path for path in paths if path not in blocked)
 
     @property
     def bytes_needed(self) -> int:
@@ -115,7 +117,7 @@ def make(
             problems += step.check(before, after) if step.check else ()
     recipe = _recipe(before, after)
     problems += _clashes(entries, recipe)
-    problems += in_the_way(rebuilt_paths(after), {entry.path: entry.kind for entry in entries}.get)
+    problems += _carried(rebuilt_paths(after), entries)
     mapping = sorted_rows((gen.stage, gen.origin, gen.gen_id) for gen in after.gens.values() if gen.origin)
     if any(old != new for _, old, new in mapping):
         problems += _stale(entries)
@@ -162,27 +164,36 @@ def _stale(entries: Sequence[Entry]) -> list[Problem]:
     ]
 
 
+def _carried(paths: Iterable[str], entries: Sequence[Entry]) -> list[Problem]:
+    """What would be made anew, were there no link in its way: it is carried over as it is."""
+    return [
+        Problem(STALE_TABLE, path=path, message=f"is carried over: nothing is written through or over {place}")
+        for path, place in _blocked_paths(paths, entries).items()
+    ]
+
+
+def _blocked_paths(paths: Iterable[str], entries: Sequence[Entry]) -> dict[str, str]:
+    return in_the_way(paths, {entry.path: entry.kind for entry in entries}.get)
+
+
 def rebuilt_paths(store: Inventory) -> tuple[str, ...]:
     """Paths of the derived tables and manifests that are made anew from a store."""
     return (*REBUILT_TABLES, *(manifest_path(cohort) for cohort, _, _ in store.cohorts()))
 
 
-def in_the_way(paths: Iterable[str], kind_of: Callable[[str], str | None]) -> list[Problem]:
-    """What is neither a file in a file's place nor a folder in a folder's: nothing is written through a link.
+def in_the_way(paths: Iterable[str], kind_of: Callable[[str], str | None]) -> dict[str, str]:
+    """Path -> what stands where it, or a folder above it, would be made: a link above all, which is never replaced.
 
     `kind_of` tells what is at a path (FOLDER, FILE, LINK, OTHER), or None.
     """
-    wanted = dict.fromkeys(paths, tree.FILE)
-    for path in list(wanted):
+    found = {}
+    for path in paths:
         parts = path.split("/")
-        wanted |= {"/".join(parts[:depth]): tree.FOLDER for depth in range(1, len(parts))}
-    names = {tree.FILE: "a file", tree.FOLDER: "a folder"}
-    text = "must be {}: a table is made there, and nothing is written through a link"
-    return [
-        Problem(UNSAFE_PATH, path=path, message=text.format(names[kind]))
-        for path, kind in sorted(wanted.items())
-        if kind_of(path) not in (None, kind)
-    ]
+        wanted = {"/".join(parts[:depth]): tree.FOLDER for depth in range(1, len(parts))} | {path: tree.FILE}
+        blocked = [place for place, kind in wanted.items() if kind_of(place) not in (None, kind)]
+        if blocked:
+            found[path] = blocked[0]
+    return found
 
 
 def _clashes(entries: Sequence[Entry], recipe: Recipe) -> list[Problem]:

@@ -61,7 +61,8 @@ def in_plan(plan: Plan, before: Mapping[str, Score]) -> Plan:
     steps = [(entry.number, entry.digest) for entry in plan.ledger]
     steps += [(step.number, step.digest) for step, _ in plan.steps]
     manifests, _ = manifests_of(plan.after, steps)
-    new = derived.rebuild(plan.after, scores) | manifests
+    made, wanted = derived.rebuild(plan.after, scores) | manifests, set(plan.rebuilt)
+    new = {path: data for path, data in made.items() if path in wanted}
     there = new.keys() & {entry.path for entry in plan.entries}
     recipe = Recipe(
         plan.recipe.moves,

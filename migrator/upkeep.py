@@ -20,8 +20,10 @@ from migrator.errors import CareNeeded, MigratorError, TryAgain
 from migrator.site import Site, settle
 from migrator.store.inventory import Inventory
 from migrator.store.layout import GENS, STAGES
-from migrator.store.problems import Problem, ordered
+from migrator.store.problems import UNSAFE_PATH, Problem, ordered
 from migrator.undo import require_sound
+
+_NOT_OURS = "stands where a table would be made: nothing is written through a link, and nothing is replaced"
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,8 @@ def regenerate(site: Site) -> Regenerated:
         root = site.place.real
         store = Inventory.read(root, site.scheme)
         paths = planning.rebuilt_paths(store)
-        found = [*store.problems, *planning.in_the_way(paths, partial(tree.kind_at, root))]
+        blocked = set(planning.in_the_way(paths, partial(tree.kind_at, root)).values())
+        found = [*store.problems, *(Problem(UNSAFE_PATH, path=path, message=_NOT_OURS) for path in blocked)]
         problems = _blocking(found)
         if problems:
             return Regenerated(problems=problems)

@@ -143,21 +143,33 @@ def test_a_lost_text_in_the_build_is_found(base: Path, monkeypatch: pytest.Monke
     ],
 )
 def test_nothing_is_written_through_a_link(base: Path, path: str, target: str) -> None:
-    (base / "data" / "elsewhere").mkdir()
-    (base / "data" / path).unlink(missing_ok=True)
-    (base / "data" / path).symlink_to(target)
-    before = exact(base / "data")
-    for found in (runner.upgrade(site(base)).problems, upkeep.regenerate(site(base)).problems):
-        assert [(p.kind, p.path) for p in found if p.blocking] == [("unsafe-path", path)]
-    assert exact(base / "data") == before
+    """An upgrade carries the link over and says what is stale; regenerate, which has nothing else to do, refuses."""
+    root = base / "data"
+    (root / "elsewhere").mkdir()
+    (root / path).unlink(missing_ok=True)
+    (root / path).symlink_to(target)
+    before = exact(root)
+    refused = upkeep.regenerate(site(base)).problems
+    assert [(p.kind, p.path) for p in refused] == [("unsafe-path", path)]
+    assert exact(root) == before
+    upgraded = runner.upgrade(site(base))
+    assert upgraded.status == "committed"
+    stale = {p.path: p.message for p in upgraded.problems if p.kind == "stale-table"}
+    assert [message for one, message in stale.items() if one.startswith(path)] == [
+        f"is carried over: nothing is written through or over {path}"
+    ]
+    assert os.readlink(root / path) == target
+    assert not list((root / "elsewhere").iterdir())
 
 
 @pytest.mark.parametrize(("path", "is_folder"), [("6_summary", False), (AGGREGATED, True)])
-def test_what_is_in_a_table_s_way_is_told(base: Path, path: str, is_folder: bool) -> None:
+def test_what_is_in_a_table_s_way_stays_and_is_told(base: Path, path: str, is_folder: bool) -> None:
     target = base / "data" / path
     target.unlink(missing_ok=True)
     target.mkdir() if is_folder else target.write_text("stray")
-    assert ("unsafe-path", path) in {(p.kind, p.path) for p in runner.upgrade(site(base)).problems}
+    assert ("unsafe-path", path) in {(p.kind, p.path) for p in upkeep.regenerate(site(base)).problems}
+    assert any(p.kind == "stale-table" and p.path.startswith(path) for p in runner.upgrade(site(base)).problems)
+    assert target.is_dir() if is_folder else target.read_text() == "stray"
 
 
 def test_a_killed_regenerate_leaves_each_file_whole_and_the_next_command_sweeps(base: Path) -> None:
@@ -177,7 +189,7 @@ def test_a_killed_regenerate_leaves_each_file_whole_and_the_next_command_sweeps(
         assert killed_at(k, lambda: upkeep.regenerate(site(base)))
         for path, data in content(root).items():
             known = data in (old.get(path), new.get(path))
-            assert known or path.endswith(".tmp") or path.endswith("/"), f"{path}, killed before {calls[k]}"
+            assert known or path.endswith("/"), f"{path}, killed before {calls[k]}"
         assert not [path for path, _ in later(base) if not path.startswith("gens/")], calls[k]
         upkeep.regenerate(site(base))
         assert content(root) == new, calls[k]
