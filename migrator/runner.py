@@ -39,7 +39,7 @@ def read_plan(site: Site, to: str | None = None, accept: Collection[str] = ()) -
     if not pending:
         return None
     site.notify("phase", name="read")
-    entries = tree.walk(site.place.real)
+    entries = tree.walk_shared(site.place.real, site.jobs)
     store = Inventory.read(site.place.real, site.scheme)
     site.notify("phase", name="plan", generations=len(store.gens))
     return planning.make(entries, store, pending, site.ledger(), accept)
