@@ -13,7 +13,7 @@ from pathlib import Path
 
 from migrator import __version__, build, commit, recovery, verify
 from migrator import plan as planning
-from migrator.engine import exchange, files, journal, ledger, lock, snapshots, steps, tree
+from migrator.engine import exchange, files, journal, ledger, lock, snapshots, steps, tree, workers
 from migrator.engine.journal import Journal
 from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Run
@@ -40,7 +40,7 @@ def read_plan(site: Site, to: str | None = None, accept: Collection[str] = ()) -
         return None
     site.notify("phase", name="read")
     entries = tree.walk_shared(site.place.real, site.jobs)
-    store = Inventory.read(site.place.real, site.scheme)
+    store = Inventory.read(site.place.real, site.scheme, share=partial(workers.spread, jobs=site.jobs))
     site.notify("phase", name="plan", generations=len(store.gens))
     return planning.make(entries, store, pending, site.ledger(), accept)
 

@@ -15,7 +15,7 @@ from migrator.store.documents import Assign, Documents, Drop, Number
 from migrator.store.documents import Follow as FollowNames
 from migrator.store.ids import is_absent
 from migrator.store.inventory import Inventory
-from migrator.store.layout import DRAFT, METADATA, PARENT_STAGE, STAGES, unsafe_id
+from migrator.store.layout import DRAFT, PARENT_STAGE, STAGES, unsafe_id
 from migrator.store.problems import Problem
 from migrator.store.records import Gen, Key
 from migrator.store.references import (
@@ -118,7 +118,7 @@ def fold(store: Inventory, changes: Iterable[Change]) -> tuple[Inventory, Effect
     todo = _sort(store, changes)
     gens = dict(store.gens)
     for key, add in todo.adds.items():
-        gens[key] = Gen(add.stage, add.gen_id, "", Documents({METADATA: dict(add.metadata)}), {}, dict(add.texts))
+        gens[key] = Gen(add.stage, add.gen_id, "", Documents(dict(add.metadata), {}), {}, dict(add.texts))
     for key in {*todo.edits, *todo.numbers, *todo.relinks}:
         gens[key] = _edited(gens[key], todo)
     tables = _relinked_tables(store, gens, todo) if todo.relinks or todo.numbers else store.tables
@@ -382,6 +382,4 @@ def _verbs(before: Inventory, after: Inventory, todo: _Sorted) -> Iterable[tuple
 
 def rewritten(before: Gen, after: Gen) -> bool:
     """Whether any value in the JSON files of a generation differs between two records of it."""
-    if after.documents is before.documents:
-        return False
-    return any(document is not before.documents.get(name) for name, document in after.documents.items())
+    return after.documents is not before.documents and after.documents.differ(before.documents)
