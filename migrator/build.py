@@ -42,6 +42,7 @@ def run(
         source,
         root,
         plan.recipe,
+        places=plan.places,
         tokens=Tokens(old_names) if old_names else None,
         jobs=jobs,
         progress=progress,

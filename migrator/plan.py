@@ -9,13 +9,15 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import astuple, dataclass, replace
+from functools import cached_property, partial
+from typing import Any
 
 from migrator.engine import tree
 from migrator.engine.ledger import Applied
 from migrator.engine.steps import Step
 from migrator.engine.tree import Entry, Recipe
+from migrator.engine.workers import Beside
 from migrator.errors import MigratorError
 from migrator.store import codec
 from migrator.store.changes import Effect, fold, rewritten
@@ -60,6 +62,7 @@ class Plan:
     mapping: tuple[Row, ...]
     synthetic: tuple[Mapping[str, object], ...]
     recipe: Recipe
+    places: Mapping[str, str]  # path today -> path then, of every entry
     counts: Mapping[str, int]
 
     @cached_property
@@ -100,6 +103,7 @@ def make(
     steps: Sequence[Step],
     ledger: Sequence[Applied],
     accept: Collection[str] = (),
+    jobs: int | None = None,
 ) -> Plan:
     """Fold the steps over the store. Problems are values: all are in the plan, blocking ones first."""
     before = after = replace(store, problems=(*store.problems, *_strange_entries(entries, store)))
@@ -108,11 +112,17 @@ def make(
         after, effect = _run_step(step, after)
         done.append((step, effect))
     problems = [_accepted(problem, accept) for problem in after.problems]
-    if not any(problem.blocking for problem in problems):
-        for step in steps:
-            problems += step.check(before, after) if step.check else ()
-    recipe = _recipe(before, after)
-    problems += _clashes(entries, recipe)
+    sound = not any(problem.blocking for problem in problems)
+    checking = Beside(partial(_checked, steps if sound else (), before, after), len(entries), jobs)
+    try:
+        recipe = _recipe(before, after)
+        places, clashes = _places(entries, recipe)
+        synthetic = tuple(_synthetic(after, [effect for _, effect in done]))
+        counts = _counts(before, after)
+        problems += clashes
+        problems += (Problem(*row) for row in checking.result())
+    finally:
+        checking.abandon()
     mapping = sorted_rows((gen.stage, gen.origin, gen.gen_id) for gen in after.gens.values() if gen.origin)
     if any(old != new for _, old, new in mapping):
         problems += _stale(entries)
@@ -124,9 +134,10 @@ def make(
         entries=entries,
         problems=tuple(ordered(problems)),
         mapping=tuple(mapping),
-        synthetic=tuple(_synthetic(after, [effect for _, effect in done])),
+        synthetic=synthetic,
         recipe=recipe,
-        counts=_counts(before, after),
+        places=places,
+        counts=counts,
     )
 
 
@@ -137,6 +148,11 @@ def _run_step(step: Step, store: Inventory) -> tuple[Inventory, Effect]:
         raise MigratorError(f"step {step}: {error.message}", where=error.where, hint=error.hint) from error
     except (Exception, SystemExit) as error:
         raise MigratorError(f"step {step} failed: {error!r}", where=step.path) from error
+
+
+def _checked(steps: Sequence[Step], before: Inventory, after: Inventory) -> list[tuple[Any, ...]]:
+    """The fields of what the steps' own checks find on the planned table."""
+    return [astuple(problem) for step in steps if step.check for problem in step.check(before, after)]
 
 
 def _accepted(problem: Problem, accept: Collection[str]) -> Problem:
@@ -164,15 +180,16 @@ def _stale(entries: Sequence[Entry]) -> list[Problem]:
     ]
 
 
-def _clashes(entries: Sequence[Entry], recipe: Recipe) -> list[Problem]:
-    """Names that two things would have in the new tree, such as a stray file called like a new id."""
+def _places(entries: Sequence[Entry], recipe: Recipe) -> tuple[Mapping[str, str], list[Problem]]:
+    """Where every entry goes, and names that two things would have in the new tree, such as a stray file's."""
     try:
-        names = set(tree.targets(entries, recipe.moves).values())
+        places = tree.targets(entries, recipe.moves)
     except MigratorError as error:
-        return [Problem(UNSAFE_PATH, path=error.where or "", message=error.message)]
+        return {}, [Problem(UNSAFE_PATH, path=error.where or "", message=error.message)]
     text = "is in the way of a generation that the run makes"
     folders = {path.rpartition("/")[0] for path in recipe.additions}
-    return [Problem(UNSAFE_PATH, path=path, message=text) for path in sorted(folders & names)]
+    taken = folders.intersection(places.values()) if folders else ()
+    return places, [Problem(UNSAFE_PATH, path=path, message=text) for path in sorted(taken)]
 
 
 def _recipe(before: Inventory, after: Inventory) -> Recipe:

@@ -42,7 +42,7 @@ def read_plan(site: Site, to: str | None = None, accept: Collection[str] = ()) -
     entries = tree.walk_shared(site.place.real, site.jobs)
     store = Inventory.read(site.place.real, site.scheme, share=partial(workers.spread, jobs=site.jobs))
     site.notify("phase", name="plan", generations=len(store.gens))
-    return planning.make(entries, store, pending, site.ledger(), accept)
+    return planning.make(entries, store, pending, site.ledger(), accept, site.jobs)
 
 
 def upgrade(

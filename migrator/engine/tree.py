@@ -226,12 +226,16 @@ def build(
     target: Path,
     recipe: Recipe,
     *,
+    places: Mapping[str, str] | None = None,
     tokens: Tokens | None = None,
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Built:
-    """Write the new tree at `target`, which must not exist; `progress` is called with (files, bytes) done so far."""
-    places = targets(entries, recipe.moves)
+    """Write the new tree at `target`, which must not exist; `progress` is called with (files, bytes) done so far.
+
+    `places` is what `targets` gives, where that is known.
+    """
+    places = places or targets(entries, recipe.moves)
     folders = _folders(entries, places, recipe)
     for folder in folders:
         if folder.made:

@@ -297,7 +297,7 @@ def _followed_table(
     if own is None and parent_column is None:
         return table
     cells: dict[tuple[int, int], str] = {}
-    for index, record in _indexed(table):
+    for index, record in _indexed(table, "stage", OWN_KEY, PARENT_KEY):
         stage = stage_of_row(path, record, everyone)
         if stage is None:
             continue
@@ -314,22 +314,27 @@ def _followed_table(
     return table.edited(cells, {})
 
 
-def _indexed(table: Table) -> Iterable[tuple[int, dict[str, str]]]:
+def _indexed(table: Table, *columns: str) -> Iterable[tuple[int, dict[str, str]]]:
     indexes = (index for index, row in enumerate(table.rows) if row.cells)
-    return ((index, record) for index, (_, record) in zip(indexes, table.records(), strict=True))
+    return ((index, record) for index, (_, record) in zip(indexes, table.records(*columns), strict=True))
 
 
 def _relinked_tables(store: Inventory, gens: Mapping[Key, Gen], todo: _Sorted) -> dict[str, Table]:
     """Tables with new replicates and parents; cohorts that list a relinked generation list its parent before it."""
     tables = dict(store.tables)
     for cohort, path, table in store.cohorts():
-        listed = {(record["stage"].strip(), record[OWN_KEY].strip()) for _, record in table.records()}
+        members = table.records("stage", OWN_KEY) if todo.relinks else ()
+        listed = {(record["stage"].strip(), record[OWN_KEY].strip()) for _, record in members}
+        written: list[tuple[str, int | None, Mapping[Key, object]]] = [
+            ("replicate", table.column("replicate"), todo.numbers),
+            (PARENT_KEY, table.column(PARENT_KEY), todo.relinks),
+        ]
         cells: dict[tuple[int, int], str] = {}
         inserts: dict[int, list[dict[str, str]]] = {}
-        for index, record in _indexed(table):
+        for index, record in _indexed(table, "stage", OWN_KEY, PARENT_KEY, "replicate"):
             key = (record["stage"].strip(), record[OWN_KEY].strip())
-            for column, value in (("replicate", todo.numbers.get(key)), (PARENT_KEY, todo.relinks.get(key))):
-                place = table.column(column)
+            for column, place, values in written:
+                value = values.get(key)
                 if value is not None and place is not None and record[column].strip() != str(value):
                     cells[index, place] = str(value)
             if key in todo.relinks:

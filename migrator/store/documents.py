@@ -122,16 +122,13 @@ class Sidecar:
 
     def is_moot(self, revision: Revision, key: str, found: list[Any]) -> bool:
         """Whether a revision cannot have changed what was found under a key."""
-        match revision:
-            case Assign():
-                return True  # of metadata.json only
-            case Number():
-                return key != "replicate" and isinstance(self.top.get("replicate"), _SCALARS)
-            case Follow():
-                plain = all(isinstance(value, _SCALARS) and "gens/" not in str(value) for value in found)
-                return plain and key not in ID_KEYS
-            case Drop():
-                return False
+        if isinstance(revision, Assign):
+            return True  # of metadata.json only
+        if isinstance(revision, Follow):
+            return key not in ID_KEYS and all(type(v) in _SCALARS and "gens/" not in str(v) for v in found)
+        if isinstance(revision, Number):
+            return key != "replicate" and type(self.top.get("replicate")) in _SCALARS
+        return False
 
 
 class Documents(Mapping[str, Document]):
@@ -167,6 +164,8 @@ class Documents(Mapping[str, Document]):
         if self.metadata is not before.metadata:
             return True
         since = self.revisions[len(before.revisions) :]
+        if any(before.under(key) for revision in since if isinstance(revision, Drop) for key in revision.keys):
+            return True  # what goes need not be looked for in the whole documents
         return any(revised(name, before[name], since) is not before[name] for name in self.sidecars) if since else False
 
     def at_top(self, key: str) -> dict[str, Any]:
@@ -183,8 +182,12 @@ class Documents(Mapping[str, Document]):
         found = values_of(self.metadata, key)
         for name, sidecar in self.sidecars.items():
             values = sidecar.values_under(key)
-            if values and not all(sidecar.is_moot(revision, key, values) for revision in self.revisions):
-                values = values_of(self[name], key)
+            if not values:
+                continue  # no revision gives a sidecar a key that it lacked
+            for revision in self.revisions:
+                if not sidecar.is_moot(revision, key, values):
+                    values = values_of(self[name], key)
+                    break
             found += values
         return found
 

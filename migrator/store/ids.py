@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from migrator.errors import MigratorError
 from migrator.store.layout import DRAFT, ESSAY, EVALUATION
@@ -99,8 +100,18 @@ def text_fault(field: str, value: object) -> Fault | None:
     return found if isinstance(found, Fault) else None
 
 
+@lru_cache(maxsize=4096)
+def _plain_text(value: str) -> str | None:
+    """A text as it stands in a signature, None where it cannot. Stores have few templates, models, combinations."""
+    return None if is_absent(value) or _FORBIDDEN.search(normalise(value)) else normalise(value)
+
+
 def _text_field(field: str, value: object) -> str | Fault:
     """The field as it stands in a signature, or what is wrong with it."""
+    if type(value) is str and field not in PARENT_FIELDS:
+        text = _plain_text(value)
+        if text is not None:
+            return text
     if is_absent(value):
         return Fault(MISSING_FIELD, field, f"{field} is missing")
     if not isinstance(value, str) and (not isinstance(value, int) or isinstance(value, bool)):

@@ -151,7 +151,8 @@ class Table:
         for row in self.rows:
             cells = row.cells
             if cells:
-                yield row.line, {name: cell_value(cells[place]) for name, place in wanted}
+                raw = ((name, cells[place]) for name, place in wanted)
+                yield row.line, {name: cell if cell[:1] != '"' else cell_value(cell) for name, cell in raw}
 
     def edited(self, cells: Mapping[tuple[int, int], str], inserts: Mapping[int, Sequence[Mapping[str, str]]]) -> Table:
         """The table with new values at (row index, column index) and new records before row indexes.
