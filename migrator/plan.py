@@ -22,7 +22,7 @@ from migrator.errors import MigratorError
 from migrator.store import codec
 from migrator.store.changes import Effect, fold, rewritten
 from migrator.store.checks import judge
-from migrator.store.documents import Rewrite
+from migrator.store.documents import Rewrite, Written
 from migrator.store.ids import PREFIX
 from migrator.store.inventory import Inventory
 from migrator.store.layout import METADATA, PARENT_STAGE, STAGES, is_derived
@@ -194,7 +194,7 @@ def _places(entries: Sequence[Entry], recipe: Recipe) -> tuple[Mapping[str, str]
 
 def _recipe(before: Inventory, after: Inventory) -> Recipe:
     moves: dict[str, str] = {}
-    contents: dict[str, bytes | Rewrite] = {}
+    contents: dict[str, bytes | Written | Rewrite] = {}
     additions: dict[str, bytes] = {}
     for gen in after.gens.values():
         if not gen.origin:
@@ -204,9 +204,12 @@ def _recipe(before: Inventory, after: Inventory) -> Recipe:
         old = before.gens[gen.stage, gen.origin]
         if gen.gen_id != old.gen_id:
             moves[old.path] = gen.path
-        if gen.documents.revisions:
-            for name in gen.documents:
-                contents[f"{old.path}/{name}"] = Rewrite(name, gen.documents.revisions)
+        documents = gen.documents
+        if documents.metadata is not None and documents.metadata is not old.documents.metadata:
+            contents[f"{old.path}/{METADATA}"] = Written(documents.metadata)
+        if documents.revisions:
+            for name in documents.sidecars:
+                contents[f"{old.path}/{name}"] = Rewrite(name, documents.revisions)
     for path, table in after.tables.items():
         if table is not before.tables[path]:
             contents[path] = table.render()

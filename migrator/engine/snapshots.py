@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -123,25 +124,29 @@ class Manifest:
     entries: Sequence[Entry]
     digests: Mapping[str, str]
 
+    @cached_property
+    def _texts(self) -> tuple[bytes, str]:
+        """The body of the manifest's file, and the digest of the tree."""
+        digests = self.digests
+        plain = "".join([entry.path + entry.target for entry in self.entries]).isprintable()
+        lines, timeless = [], []
+        for path, kind, mode, uid, gid, size, mtime, ctime, target in self.entries:
+            digest = digests.get(path, "-")
+            names = f"{digest}\t{path}\t{target}\n"
+            if not plain or path[:1] == '"' or target[:1] == '"':
+                names = f"{digest}\t{_text(path)}\t{_text(target)}\n"
+            lines.append(f"{kind}\t{mode:o}\t{uid}\t{gid}\t{size}\t{mtime}\t{ctime}\t{names}")
+            timeless.append(f"{kind}\t{mode:o}\t{names}")
+        return "".join(lines).encode(), _seal("".join(timeless).encode())
+
     def digest(self) -> str:
         """One digest for the tree: paths, kinds, modes, contents; no times, so equal trees have equal digests."""
-        digests = self.digests
-        lines = [
-            f"{e.kind}\t{e.mode:o}\t{digests.get(e.path, '-')}\t{_text(e.path)}\t{_text(e.target)}"
-            for e in self.entries
-        ]
-        return _seal("\n".join(lines).encode())
+        return self._texts[1]
 
     def render(self) -> bytes:
         """A line an entry (kind, mode, owner, group, size, times in ns, digest, path, link), then their seal."""
-        digests = self.digests
-        lines = [
-            f"{e.kind}\t{e.mode:o}\t{e.uid}\t{e.gid}\t{e.size}\t{e.mtime_ns}\t{e.ctime_ns}\t"
-            f"{digests.get(e.path, '-')}\t{_text(e.path)}\t{_text(e.target)}\n"
-            for e in self.entries
-        ]
-        body = "".join(lines).encode()
-        return body + json.dumps({"entries": len(lines), "blake2b": _seal(body)}).encode() + b"\n"
+        body = self._texts[0]
+        return body + json.dumps({"entries": len(self.entries), "blake2b": _seal(body)}).encode() + b"\n"
 
 
 def _seal(body: bytes) -> str:

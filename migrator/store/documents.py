@@ -70,8 +70,19 @@ Revision = Assign | Number | Drop | Follow
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """A file that gets this document, whatever its bytes were."""
+
+    document: Document
+
+    def __call__(self, data: bytes) -> bytes:
+        """The new bytes."""
+        return codec.dumps(self.document)
+
+
+@dataclass(frozen=True, slots=True)
 class Rewrite:
-    """What is to be done to the bytes of one file; can be sent to another process."""
+    """What is to be done to the bytes of one file."""
 
     name: str
     revisions: tuple[Revision, ...]
