@@ -140,15 +140,15 @@ def differences(root: Path, before: Sequence[Entry], jobs: int | None = None) ->
     def part_differing(part: tuple[int, int]) -> list[str]:
         first, last = part
         stop = before[last].path if last < len(before) else ""
-        return _differing(before[first:last], walk(root, before[first].path if first else "", stop))
+        return _differing(before[first:last], _rows(root, before[first].path if first else "", stop))
 
     return sorted(path for paths in spread(part_differing, parts, len(before), jobs) for path in paths)
 
 
-def _differing(before: Sequence[Entry], after: Sequence[Entry]) -> list[str]:
+def _differing(before: Sequence[Entry], after: Sequence[_Row]) -> list[str]:
     if before == after:
         return []
-    old, new = {entry.path: entry for entry in before}, {entry.path: entry for entry in after}
+    old, new = {entry.path: entry for entry in before}, {row[0]: row for row in after}
     return sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
 
 

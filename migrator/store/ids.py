@@ -27,6 +27,7 @@ FIELDS = {
     EVALUATION: ("essay_gen_id", "eval_template_id", "eval_model_id", "replicate"),
 }
 PARENT_FIELDS = frozenset({"draft_gen_id", "essay_gen_id"})
+_FIELD_SETS = {stage: frozenset(names) for stage, names in FIELDS.items()}
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _PAIRS = [a + b for a in _DIGITS for b in _DIGITS]  # two digits at a time: half the divisions
 _ABSENT = ("nan", "unknown")
@@ -97,7 +98,7 @@ def _shown(value: object) -> str:
 def text_fault(field: str, value: object) -> Fault | None:
     """What is wrong with a text or parent field of a signature, or None."""
     found = _text_field(field, value)
-    return found if isinstance(found, Fault) else None
+    return None if type(found) is str else found  # type: ignore[return-value] # a text or a Fault
 
 
 @lru_cache(maxsize=4096)
@@ -126,6 +127,8 @@ def _text_field(field: str, value: object) -> str | Fault:
 
 def replicate_fault(value: object) -> Fault | None:
     """What is wrong with a replicate, or None."""
+    if type(value) is int and 0 < value < 1 << 30:
+        return None
     if is_absent(value):
         return Fault(MISSING_FIELD, "replicate", "replicate is missing")
     if type(value) is int and value.bit_length() > _LARGEST_BITS:
@@ -144,13 +147,12 @@ def compute_signature(stage: str, **fields: object) -> Signature:
     if stage not in FIELDS:
         raise ValueError(f"unknown stage {stage!r}: expected one of {', '.join(FIELDS)}")
     names = FIELDS[stage]
-    if len(fields.keys() - names):
+    if not fields.keys() <= _FIELD_SETS[stage]:
         unknown = ", ".join(sorted(fields.keys() - names))
         raise TypeError(f"a signature of {stage} has no field {unknown}: it has {', '.join(names)}")
     found = [_text_field(name, fields.get(name)) for name in names[:-1]]
     replicate = fields.get("replicate")
-    wrong = [*found, replicate_fault(replicate)]
-    faults = [fault for fault in wrong if isinstance(fault, Fault)]
+    faults = [fault for fault in (*found, replicate_fault(replicate)) if type(fault) is Fault]
     if faults:
         raise SignatureError(stage, faults)
     return (*found, replicate)  # type: ignore[arg-type] # no faults: texts and an int
@@ -212,7 +214,8 @@ class IdRegistry:
             groups.setdefault(compute_gen_id(self.stage, signature, self.scheme), []).append(signature)
         assigned: dict[Signature, str] = {}
         for bare, members in groups.items():
-            if len(members) == 1 and bare not in self.taken and not claims[members[0]]:
+            held = claims[members[0]]
+            if len(members) == 1 and bare not in self.taken and not (held and held.startswith(bare)):
                 assigned[members[0]] = bare
                 continue
             self._assign_group(bare, members, claims, assigned)

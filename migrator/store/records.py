@@ -201,9 +201,11 @@ class Gen:
 
         The parent's name as stored may be anything: its new id will stand in the signature.
         """
-        found = (text_fault(name, value) for name, value in self.signature_fields().items())
+        found = [fault for name, value in self.signature_fields().items() if (fault := text_fault(name, value))]
+        if not found:
+            return []
         named = {name for name in PARENT_FIELDS if self.parent is not None and not is_absent(self.parent)}
-        return [fault for fault in found if fault and fault.field not in named]
+        return [fault for fault in found if fault.field not in named]
 
     def missing_canonical(self) -> dict[str, Any]:
         """What metadata.json lacks to be enough alone: canonical key -> value as read elsewhere."""
