@@ -75,8 +75,7 @@ def renumbered(store: Inventory, gen: Gen, index: int) -> Iterator[Change]:
     if limit is not None and index > limit:
         text = f"replicate {index} is above the {limit} of replication_config.csv"
         yield Problem("replicate-above-config", gen.stage, gen.gen_id, path, text)
-    written = [gen.replicate]
-    written += [doc["replicate"] for name, doc in gen.documents.items() if name != METADATA and "replicate" in doc]
-    right_in_files = all(type(value) is int and value == index for value in written)
+    written = {METADATA: None, **gen.values_at_top("replicate")}
+    right_in_files = all(type(value) is int and value == index for value in written.values())
     if not right_in_files or any(cell.strip() != str(index) for cell in store.member_cells(gen, "replicate")):
         yield Renumber(gen, index)

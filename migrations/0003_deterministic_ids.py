@@ -18,7 +18,6 @@ from migrator import (
     Problem,
     Rename,
     SignatureError,
-    canonical,
     faults,
     is_absent,
     judge,
@@ -32,8 +31,6 @@ PARENT_FIELD = {"essay": "draft_gen_id", "evaluation": "essay_gen_id"}
 def changes(store: Inventory) -> Iterator[Change]:
     """Yield a Rename for each generation not yet called by its own id, an Edit where metadata.json lacks a key."""
     new_ids: dict[tuple[str, str], str] = {}
-    if not mentions_current(store):
-        yield Follow()
     for stage in STAGES:
         bearers: dict[tuple[str | int, ...], Gen] = {}
         for gen in store.generations(stage):
@@ -58,12 +55,14 @@ def changes(store: Inventory) -> Iterator[Change]:
         for signature, gen in bearers.items():
             new_ids[gen.key] = ids[signature]
             yield from named(gen, ids[signature])
-        fresh = {canonical(stage, s) for s, gen in bearers.items() if gen.origin != ids[s]}
+        fresh = {ids[s] for s, gen in bearers.items() if gen.origin != ids[s]} if registry.collisions else set()
         for collision in registry.collisions:
-            if fresh & set(collision.ids):
+            if fresh & set(collision.ids.values()):
                 sides = ", ".join(f"{text} is {gen_id}" for text, gen_id in collision.ids.items())
                 message = f"{len(collision.ids)} signatures share this id: {sides}"
                 yield Problem("id-collision", stage, collision.gen_id, "", message)
+    if all(gen_id == new_id for (_, gen_id), new_id in new_ids.items()) and not mentions_current(store):
+        yield Follow()  # where a name changes, tables and lists follow anyway
 
 
 def named(gen: Gen, gen_id: str) -> Iterator[Change]:

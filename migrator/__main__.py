@@ -1,5 +1,5 @@
 """`python -m migrator` is the command line."""
 
-from migrator.cli import main
+from migrator.cli import program
 
-main()
+program()

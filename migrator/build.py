@@ -42,6 +42,7 @@ def run(
         source,
         root,
         plan.recipe,
+        places=plan.places,
         tokens=Tokens(old_names) if old_names else None,
         jobs=jobs,
         progress=progress,
@@ -84,6 +85,6 @@ def record(build: Build, plan: Plan, run_id: str, applied: Sequence[Applied]) ->
     if (build.root / LEDGER).exists():
         files.remove_file(build.root / LEDGER)
     tree.add(build.root, own)
-    tree.finish_folder(plan.before.root, build.root, plan.entries[0], "")
+    tree.finish_folder(str(plan.before.root), str(build.root), plan.entries[0], "")
     expected = build.expected | {path: tree.hash_bytes(data) for path, data in own.items()}
     return Build(build.root, build.before, build.placed, expected, build.problems)

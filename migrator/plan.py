@@ -8,18 +8,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import astuple, dataclass, replace
+from functools import cached_property, partial
+from typing import Any
 
 from migrator.engine import tree
 from migrator.engine.ledger import Applied
 from migrator.engine.steps import Step
 from migrator.engine.tree import Entry, Recipe
+from migrator.engine.workers import Beside
 from migrator.errors import MigratorError
 from migrator.store import codec
 from migrator.store.changes import Effect, fold, rewritten
 from migrator.store.checks import judge
-from migrator.store.documents import Rewrite
+from migrator.store.documents import Rewrite, Written
 from migrator.store.ids import PREFIX
 from migrator.store.inventory import Inventory
 from migrator.store.layout import METADATA, PARENT_STAGE, REBUILT_TABLES, STAGES, is_derived, manifest_path
@@ -57,6 +59,7 @@ class Plan:
     mapping: tuple[Row, ...]
     synthetic: tuple[Mapping[str, object], ...]
     recipe: Recipe
+    places: Mapping[str, str]  # path today -> path then, of every entry
     counts: Mapping[str, int]
 
     @cached_property
@@ -104,6 +107,7 @@ def make(
     steps: Sequence[Step],
     ledger: Sequence[Applied],
     accept: Collection[str] = (),
+    jobs: int | None = None,
 ) -> Plan:
     """Fold the steps over the store. Problems are values: all are in the plan, blocking ones first."""
     before = after = replace(store, problems=(*store.problems, *_strange_entries(entries, store)))
@@ -112,12 +116,17 @@ def make(
         after, effect = _run_step(step, after)
         done.append((step, effect))
     problems = [accepted(problem, accept) for problem in after.problems]
-    if not any(problem.blocking for problem in problems):
-        for step in steps:
-            problems += step.check(before, after) if step.check else ()
-    recipe = _recipe(before, after)
-    problems += _clashes(entries, recipe)
-    problems += _carried(rebuilt_paths(after), entries)
+    sound = not any(problem.blocking for problem in problems)
+    checking = Beside(partial(_checked, steps if sound else (), before, after), len(entries), jobs)
+    try:
+        recipe = _recipe(before, after)
+        places, clashes = _places(entries, recipe)
+        synthetic = tuple(_synthetic(after, [effect for _, effect in done]))
+        counts = _counts(before, after)
+        problems += [*clashes, *_carried(rebuilt_paths(after), entries)]
+        problems += (Problem(*row) for row in checking.result())
+    finally:
+        checking.abandon()
     mapping = sorted_rows((gen.stage, gen.origin, gen.gen_id) for gen in after.gens.values() if gen.origin)
     if any(old != new for _, old, new in mapping):
         problems += _stale(entries)
@@ -129,9 +138,10 @@ def make(
         entries=entries,
         problems=tuple(ordered(problems)),
         mapping=tuple(mapping),
-        synthetic=tuple(_synthetic(after, [effect for _, effect in done])),
+        synthetic=synthetic,
         recipe=recipe,
-        counts=_counts(before, after),
+        places=places,
+        counts=counts,
     )
 
 
@@ -142,6 +152,11 @@ def _run_step(step: Step, store: Inventory) -> tuple[Inventory, Effect]:
         raise MigratorError(f"step {step}: {error.message}", where=error.where, hint=error.hint) from error
     except (Exception, SystemExit) as error:
         raise MigratorError(f"step {step} failed: {error!r}", where=step.path) from error
+
+
+def _checked(steps: Sequence[Step], before: Inventory, after: Inventory) -> list[tuple[Any, ...]]:
+    """The fields of what the steps' own checks find on the planned table."""
+    return [astuple(problem) for step in steps if step.check for problem in step.check(before, after)]
 
 
 def _strange_entries(entries: Sequence[Entry], store: Inventory) -> list[Problem]:
@@ -196,20 +211,21 @@ def in_the_way(paths: Iterable[str], kind_of: Callable[[str], str | None]) -> di
     return found
 
 
-def _clashes(entries: Sequence[Entry], recipe: Recipe) -> list[Problem]:
-    """Names that two things would have in the new tree, such as a stray file called like a new id."""
+def _places(entries: Sequence[Entry], recipe: Recipe) -> tuple[Mapping[str, str], list[Problem]]:
+    """Where every entry goes, and names that two things would have in the new tree, such as a stray file's."""
     try:
-        names = set(tree.targets(entries, recipe.moves).values())
+        places = tree.targets(entries, recipe.moves)
     except MigratorError as error:
-        return [Problem(UNSAFE_PATH, path=error.where or "", message=error.message)]
+        return {}, [Problem(UNSAFE_PATH, path=error.where or "", message=error.message)]
     text = "is in the way of a generation that the run makes"
     folders = {path.rpartition("/")[0] for path in recipe.additions}
-    return [Problem(UNSAFE_PATH, path=path, message=text) for path in sorted(folders & names)]
+    taken = folders.intersection(places.values()) if folders else ()
+    return places, [Problem(UNSAFE_PATH, path=path, message=text) for path in sorted(taken)]
 
 
 def _recipe(before: Inventory, after: Inventory) -> Recipe:
     moves: dict[str, str] = {}
-    contents: dict[str, bytes | Rewrite] = {}
+    contents: dict[str, bytes | Written | Rewrite] = {}
     additions: dict[str, bytes] = {}
     for gen in after.gens.values():
         if not gen.origin:
@@ -219,9 +235,12 @@ def _recipe(before: Inventory, after: Inventory) -> Recipe:
         old = before.gens[gen.stage, gen.origin]
         if gen.gen_id != old.gen_id:
             moves[old.path] = gen.path
-        if gen.documents.revisions:
-            for name in gen.documents:
-                contents[f"{old.path}/{name}"] = Rewrite(name, gen.documents.revisions)
+        documents = gen.documents
+        if documents.metadata is not None and documents.metadata is not old.documents.metadata:
+            contents[f"{old.path}/{METADATA}"] = Written(documents.metadata)
+        if documents.revisions:
+            for name in documents.sidecars:
+                contents[f"{old.path}/{name}"] = Rewrite(name, documents.revisions)
     for path, table in after.tables.items():
         if table is not before.tables[path]:
             contents[path] = table.render()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from migrator import __version__, build, commit, rebuild, recovery, verify
 from migrator import plan as planning
-from migrator.engine import exchange, files, journal, ledger, lock, snapshots, steps, tree
+from migrator.engine import exchange, files, journal, ledger, lock, snapshots, steps, tree, workers
 from migrator.engine.journal import Journal
 from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Run
@@ -39,10 +39,10 @@ def read_plan(site: Site, to: str | None = None, accept: Collection[str] = ()) -
     if not pending:
         return None
     site.notify("phase", name="read")
-    entries = tree.walk(site.place.real)
-    store = Inventory.read(site.place.real, site.scheme)
+    entries = tree.walk_shared(site.place.real, site.jobs)
+    store = Inventory.read(site.place.real, site.scheme, share=partial(workers.spread, jobs=site.jobs))
     site.notify("phase", name="plan", generations=len(store.gens))
-    return planning.make(entries, store, pending, site.ledger(), accept)
+    return planning.make(entries, store, pending, site.ledger(), accept, site.jobs)
 
 
 def upgrade(

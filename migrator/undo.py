@@ -10,6 +10,7 @@ from migrator import commit, recovery
 from migrator.engine import journal, ledger, lock, snapshots, steps, tree
 from migrator.engine.journal import Journal
 from migrator.engine.snapshots import Run
+from migrator.engine.workers import Beside
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError
 from migrator.site import Outcome, Site, settle
 
@@ -34,11 +35,15 @@ def rollback(
         if run.state in (snapshots.FAILED, snapshots.ROLLED_BACK):
             return Outcome("as-before", run=run, details=notes)
         folder = site.folder(run.run_id)
-        before = snapshots.read_manifest(folder / snapshots.BEFORE)
-        site.notify("phase", name="verify", files=len(before.entries))
-        require_sound(run, before, full)
-        live = tree.walk(site.place.real)
-        later = recovery.later_work(site.place.real, snapshots.read_manifest(folder / snapshots.AFTER))
+        live = tree.walk_shared(site.place.real, site.jobs)
+        site.notify("phase", name="verify", files=len(live))
+        untouched = Beside(lambda: live == _listed(folder, snapshots.AFTER).entries, len(live), site.jobs)
+        try:
+            before = _listed(folder, snapshots.BEFORE)
+            require_sound(run, before, full)
+            later = [] if untouched.result() else recovery.later_work(site.place.real, _listed(folder, snapshots.AFTER))
+        finally:
+            untouched.abandon()
         if later and not set_aside_new:
             shown = "; ".join(f"{path} ({what})" for path, what in later[:10])
             more = f"; and {len(later) - 10} more" if len(later) > 10 else ""
@@ -62,6 +67,10 @@ def rollback(
             raise
         site.notify("rolled-back", run_id=run.run_id)
         return Outcome("rolled-back", run=snapshots.read(folder), details=tuple(path for path, _ in later))
+
+
+def _listed(folder: Path, name: str) -> snapshots.Manifest:
+    return snapshots.read_manifest(folder / name)
 
 
 def _run_to_undo(site: Site, run_id: str | None) -> Run:

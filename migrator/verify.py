@@ -63,7 +63,7 @@ def _contents(build: Build, digests: dict[str, str]) -> Iterable[str]:
 def _attributes(plan: Plan, entries: list[Entry]) -> Iterable[str]:
     """Whatever was there before has its kind, mode, owner and target, and its time unless it was rewritten."""
     found = {entry.path: entry for entry in entries}
-    targets = tree.targets(plan.entries, plan.recipe.moves)
+    targets = plan.places
     for old in plan.entries:
         new = found.get(targets[old.path])
         if new is None or (old.kind, old.mode, old.uid, old.gid, old.target) != (

@@ -127,7 +127,7 @@ def _compared(root: Path, index: Index, allocated: Allocation, before: Membershi
     old, last_run = manifest.load(root, wanted.cohort_id), manifest.last_run(root)
     if not changed and isinstance(manifest.opened(old, table, last_run), manifest.Manifest):
         return building
-    minted = (Gen(*key, key[1], Documents({METADATA: codec.loads(data)})) for key, data in allocated.minted.items())
+    minted = (Gen(*key, key[1], Documents.of({METADATA: codec.loads(data)})) for key, data in allocated.minted.items())
     record, _ = manifest.compute(
         index.joined(minted),
         membership.parse(wanted.cohort_id, table),

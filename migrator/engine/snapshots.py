@@ -14,11 +14,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from migrator.engine import files
-from migrator.engine.tree import FILE, Entry, hash_files, walk
+from migrator.engine.tree import FILE, Entry, differences, hash_files, walk_shared
 from migrator.errors import CareNeeded, UsageError
 
 BUILDING, COMMITTED, FAILED, ROLLED_BACK = "building", "committed", "failed", "rolled-back"
@@ -123,25 +124,33 @@ class Manifest:
     entries: Sequence[Entry]
     digests: Mapping[str, str]
 
+    @cached_property
+    def _texts(self) -> tuple[bytes, str]:
+        """The body of the manifest's file, and the digest of the tree."""
+        digests = self.digests
+        plain = "".join([entry.path + entry.target for entry in self.entries]).isprintable()
+        heads: dict[tuple[str, int, int, int], tuple[str, str]] = {}  # most entries have one of a few
+        lines, timeless = [], []
+        for path, kind, mode, uid, gid, size, mtime, ctime, target in self.entries:
+            head = heads.get((kind, mode, uid, gid))
+            if head is None:
+                head = heads[kind, mode, uid, gid] = (f"{kind}\t{mode:o}\t{uid}\t{gid}\t", f"{kind}\t{mode:o}\t")
+            if plain and path[:1] != '"' != target[:1]:
+                names = f"{digests.get(path, '-')}\t{path}\t{target}\n"
+            else:
+                names = f"{digests.get(path, '-')}\t{_text(path)}\t{_text(target)}\n"
+            lines.append(f"{head[0]}{size}\t{mtime}\t{ctime}\t{names}")
+            timeless.append(head[1] + names)
+        return "".join(lines).encode(), _seal("".join(timeless).encode())
+
     def digest(self) -> str:
         """One digest for the tree: paths, kinds, modes, contents; no times, so equal trees have equal digests."""
-        digests = self.digests
-        lines = [
-            f"{e.kind}\t{e.mode:o}\t{digests.get(e.path, '-')}\t{_text(e.path)}\t{_text(e.target)}"
-            for e in self.entries
-        ]
-        return _seal("\n".join(lines).encode())
+        return self._texts[1]
 
     def render(self) -> bytes:
         """A line an entry (kind, mode, owner, group, size, times in ns, digest, path, link), then their seal."""
-        digests = self.digests
-        lines = [
-            f"{e.kind}\t{e.mode:o}\t{e.uid}\t{e.gid}\t{e.size}\t{e.mtime_ns}\t{e.ctime_ns}\t"
-            f"{digests.get(e.path, '-')}\t{_text(e.path)}\t{_text(e.target)}\n"
-            for e in self.entries
-        ]
-        body = "".join(lines).encode()
-        return body + json.dumps({"entries": len(lines), "blake2b": _seal(body)}).encode() + b"\n"
+        body = self._texts[0]
+        return body + json.dumps({"entries": len(self.entries), "blake2b": _seal(body)}).encode() + b"\n"
 
 
 def _seal(body: bytes) -> str:
@@ -154,10 +163,12 @@ def _text(text: str) -> str:
 
 
 def _parsed(line: str) -> tuple[Entry, str]:
-    kind, mode, uid, gid, size, mtime, ctime, digest, *names = line.split("\t")
-    path, target = (json.loads(name) if name.startswith('"') else name for name in names)
-    numbers = (int(mode, 8), int(uid), int(gid), int(size), int(mtime), int(ctime))
-    return Entry(path, kind, *numbers, target), digest
+    kind, mode, uid, gid, size, mtime, ctime, digest, path, target = line.split("\t")
+    if path[:1] == '"':
+        path = json.loads(path)
+    if target[:1] == '"':
+        target = json.loads(target)
+    return Entry(path, kind, int(mode, 8), int(uid), int(gid), int(size), int(mtime), int(ctime), target), digest
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -184,9 +195,11 @@ def damages(root: Path, manifest: Manifest, *, full: bool, ignore: Iterable[str]
     Sizes, modes, owners, times and link targets are always compared. A file is read where its change time is not the
     one noted, and every file with `full`: the change time is set by the kernel alone.
     """
+    if not full and not differences(root, manifest.entries):
+        return []  # to the letter what it was, change times too
     left_out = set(ignore)
     then = {entry.path: entry for entry in manifest.entries if entry.path not in left_out}
-    now = {entry.path: entry for entry in walk(root) if entry.path not in left_out}
+    now = {entry.path: entry for entry in walk_shared(root) if entry.path not in left_out}
     found = [f"{path} is missing" for path in then.keys() - now.keys()]
     found += [f"{path} was added" for path in now.keys() - then.keys()]
     doubtful = []
@@ -211,7 +224,7 @@ def changed_content(root: Path, manifest: Manifest) -> list[tuple[str, str]]:
     Times do not count: a file that was touched is read and compared.
     """
     then = {entry.path: entry for entry in manifest.entries}
-    entries = walk(root)
+    entries = walk_shared(root)
     now = {entry.path: entry for entry in entries}
     found = [(path, "removed") for path in then.keys() - now.keys()]
     found += [(path, "added") for path in now.keys() - then.keys()]

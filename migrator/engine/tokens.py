@@ -7,11 +7,14 @@ as the shortest name is found by one `bytes.find`, which skips most of a text; o
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 _TOKEN = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 _MAP = bytes(1 if byte in _TOKEN else 0 for byte in range(256))
+_TOGETHER = 1 << 18  # bytes of small files that are searched as one text: what a cache holds
 _WHOLE = 1 << 20  # pieces smaller than this are the end of a file, or all of it
 
 
@@ -38,12 +41,14 @@ class Tokens:
     def look(self, texts: Sequence[tuple[str, bytes]]) -> list[Hit]:
         """The tokens of some whole files (path, content). Most hold none, so all are searched as one text first."""
         together = b"\n".join([data for _, data in texts])
-        if not self._somewhere(together):
+        found = [place for place, _ in self.places(together)]
+        if self.odd:
+            found += [match.start() for match in self.odd.finditer(together)]
+        if not found:
             return []
-        return [hit for path, data in texts for hit in Search(self, path, data).close()]
-
-    def _somewhere(self, data: bytes) -> bool:
-        return bool(self.odd and self.odd.search(data)) or any(True for _ in self.places(data))
+        starts = list(accumulate((len(data) + 1 for _, data in texts), initial=0))
+        holders = sorted({bisect(starts, place) - 1 for place in found})
+        return [hit for holder in holders for hit in Search(self, *texts[holder]).close()]
 
     def places(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """(place, token) of every plain name in a text."""
@@ -62,6 +67,32 @@ class Tokens:
     def search(self, path: str) -> Search:
         """A search through one file, fed piece by piece."""
         return Search(self, path)
+
+
+class Batch:
+    """Small files, searched some together: add them one by one, then close."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self.tokens = tokens
+        self.hits: list[Hit] = []
+        self._texts: list[tuple[str, bytes]] = []
+        self._size = 0
+
+    def add(self, path: str, data: bytes) -> None:
+        """Take one whole file."""
+        self._texts.append((path, data))
+        self._size += len(data)
+        if self._size > _TOGETHER:
+            self._look()
+
+    def close(self) -> list[Hit]:
+        """What was found in all of them and noted meanwhile."""
+        self._look()
+        return self.hits
+
+    def _look(self) -> None:
+        self.hits += self.tokens.look(self._texts)
+        self._texts, self._size = [], 0
 
 
 class Search:

@@ -13,23 +13,23 @@ import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from migrator.engine import files
-from migrator.engine.tokens import Hit, Tokens
-from migrator.engine.workers import Beside, cores, spread
+from migrator.engine.tokens import Batch, Hit, Tokens
+from migrator.engine.workers import cut, spread
 from migrator.errors import MigratorError, TryAgain
 
 FOLDER, FILE, LINK, OTHER = "d", "f", "l", "?"
 _KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: FOLDER, stat.S_IFLNK: LINK}
 _SPINE_DEPTH = 2  # folders down to here are made first, by one process; what lies below is shared out
-_CHUNKS_PER_WORKER = 4
-_SEARCHED_AT_ONCE = 1 << 20  # larger files are searched piece by piece
+_FILES_PER_UNIT = 6  # in what lies below the spine, about
 _LARGEST_CHUNK = 40_000  # of cost, about 20,000 files: so that progress moves on large stores
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_BLOCK = 1 << 20
+_BLOCK = 1 << 20  # larger files are read piece by piece
 
 
 class Entry(NamedTuple):
@@ -46,9 +46,7 @@ class Entry(NamedTuple):
     target: str = ""
 
 
-def new_digest() -> hashlib.blake2b:
-    """The hash of file contents: BLAKE2b-160."""
-    return hashlib.blake2b(digest_size=20)
+_Row = tuple[str, str, int, int, int, int, int, int, str]  # an Entry as a plain value
 
 
 def walk(root: Path, start: str = "", stop: str = "") -> list[Entry]:
@@ -56,7 +54,37 @@ def walk(root: Path, start: str = "", stop: str = "") -> list[Entry]:
 
     Of this order only what comes from the path `start` on and before the path `stop`, where they are given.
     """
-    entries: list[Entry] = []
+    return list(map(Entry._make, _rows(root, start, stop)))
+
+
+def walk_shared(root: Path, jobs: int | None = None) -> list[Entry]:
+    """What `walk` gives, by several processes where the tree is large."""
+    units = _units(root)
+    count = len(units) * _FILES_PER_UNIT
+    step = len(units) // cut(count, jobs) + 1
+    parts = list(pairwise(["", *units[step::step], ""]))
+    found = spread(lambda part: _rows(root, *part), parts, count, jobs)
+    return [Entry._make(row) for rows in found for row in rows]
+
+
+def _units(root: Path) -> list[str]:
+    """Paths of what lies directly below the spine, in the order of a walk: where a walk may be cut."""
+    folders = [""]
+    try:
+        for _ in range(_SPINE_DEPTH):
+            folders = [f"{folder}{name}/" for folder in folders for name in _folder_names(root / folder)]
+        return [folder + name for folder in folders for name in sorted(os.listdir(root / folder))]
+    except OSError:
+        return []  # the walk itself will say what is wrong
+
+
+def _folder_names(path: Path) -> list[str]:
+    with os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+
+def _rows(root: Path, start: str = "", stop: str = "") -> list[_Row]:
+    rows: list[_Row] = []
     try:
         fd = os.open(root, _OPEN_FOLDER)
     except OSError as error:
@@ -65,8 +93,8 @@ def walk(root: Path, start: str = "", stop: str = "") -> list[Entry]:
         top = os.fstat(fd)
         if not start:
             mode = stat.S_IMODE(top.st_mode)
-            entries.append(Entry("", FOLDER, mode, top.st_uid, top.st_gid, 0, top.st_mtime_ns, 0))
-        _walk(fd, "", entries, start.split("/") if start else [], stop.split("/") if stop else [])
+            rows.append(("", FOLDER, mode, top.st_uid, top.st_gid, 0, top.st_mtime_ns, 0, ""))
+        _walk(fd, "", rows, start.split("/") if start else [], stop.split("/") if stop else [])
     except FileNotFoundError as error:
         raise TryAgain(
             "a file vanished while the tree was being read", where=error.filename, hint="repeat the command"
@@ -75,11 +103,10 @@ def walk(root: Path, start: str = "", stop: str = "") -> list[Entry]:
         raise MigratorError(f"the tree cannot be read: {error.strerror}", where=error.filename) from error
     finally:
         os.close(fd)
-    return entries
+    return rows
 
 
-def _walk(fd: int, prefix: str, entries: list[Entry], start: list[str], stop: list[str]) -> None:
-    make = tuple.__new__  # a third of the cost of Entry(...), and a walk makes millions
+def _walk(fd: int, prefix: str, rows: list[_Row], start: list[str], stop: list[str]) -> None:
     for name in sorted(os.listdir(fd)):
         if start and name < start[0]:
             continue
@@ -93,42 +120,35 @@ def _walk(fd: int, prefix: str, entries: list[Entry], start: list[str], stop: li
         if not above:
             size = 0 if kind == FOLDER else status.st_size
             target = os.readlink(name, dir_fd=fd) if kind == LINK else ""
-            numbers = (
-                mode & 0o7777,
-                status.st_uid,
-                status.st_gid,
-                size,
-                status.st_mtime_ns,
-                status.st_ctime_ns,
-            )
-            entries.append(make(Entry, (path, kind, *numbers, target)))
+            owner, group, changed = status.st_uid, status.st_gid, status.st_ctime_ns
+            rows.append((path, kind, mode & 0o7777, owner, group, size, status.st_mtime_ns, changed, target))
         if kind == FOLDER:
             child = os.open(name, _OPEN_FOLDER, dir_fd=fd)
             try:
                 rest = stop[1:] if stop and name == stop[0] else []
-                _walk(child, path + "/", entries, start[1:] if above else [], rest)
+                _walk(child, path + "/", rows, start[1:] if above else [], rest)
             finally:
                 os.close(child)
 
 
 def differences(root: Path, before: Sequence[Entry], jobs: int | None = None) -> list[str]:
     """Paths of a tree that are not the very same as in its listing from before (any attribute, change times too)."""
-    places = range(len(before) // 2, len(before))
-    middle = next((place for place in places if before[place].path.count("/") == _SPINE_DEPTH), None)
-    if middle is None:
-        return _differing(before, walk(root))
-    border = before[middle].path
-    rest = Beside(lambda: _differing(before[middle:], walk(root, start=border)), len(before), jobs)
-    try:
-        return _differing(before[:middle], walk(root, stop=border)) + rest.result()
-    finally:
-        rest.abandon()
+    cuts = [place for place, entry in enumerate(before) if entry.path.count("/") == _SPINE_DEPTH]
+    step = len(cuts) // cut(len(before), jobs) + 1
+    parts = list(pairwise([0, *cuts[step::step], len(before)]))
+
+    def part_differing(part: tuple[int, int]) -> list[str]:
+        first, last = part
+        stop = before[last].path if last < len(before) else ""
+        return _differing(before[first:last], _rows(root, before[first].path if first else "", stop))
+
+    return sorted(path for paths in spread(part_differing, parts, len(before), jobs) for path in paths)
 
 
-def _differing(before: Sequence[Entry], after: Sequence[Entry]) -> list[str]:
+def _differing(before: Sequence[Entry], after: Sequence[_Row]) -> list[str]:
     if before == after:
         return []
-    old, new = {entry.path: entry for entry in before}, {entry.path: entry for entry in after}
+    old, new = {entry.path: entry for entry in before}, {row[0]: row for row in after}
     return sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
 
 
@@ -206,35 +226,43 @@ def build(
     target: Path,
     recipe: Recipe,
     *,
+    places: Mapping[str, str] | None = None,
     tokens: Tokens | None = None,
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Built:
-    """Write the new tree at `target`, which must not exist; `progress` is called with (files, bytes) done so far."""
-    places = targets(entries, recipe.moves)
+    """Write the new tree at `target`, which must not exist; `progress` is called with (files, bytes) done so far.
+
+    `places` is what `targets` gives, where that is known.
+    """
+    places = places or targets(entries, recipe.moves)
     folders = _folders(entries, places, recipe)
     for folder in folders:
         if folder.made:
             files.make_dir(target / folder.target if folder.target else target, 0o700)
-    placed: list[Placed] = []
-    hits: list[Hit] = []
     done_files = done_bytes = 0
     count = sum(len(folder.members) for folder in folders)
 
-    def finished(chunk: tuple[list[Placed], list[Hit], int]) -> None:
+    def finished(copied: _Copied) -> None:
         nonlocal done_files, done_bytes
-        done_files, done_bytes = done_files + len(chunk[0]), done_bytes + chunk[2]
+        done_files, done_bytes = done_files + len(copied[0]), done_bytes + copied[2]
         if progress:
             progress(done_files, done_bytes)
 
     copy = partial(_copy_chunk, str(source), str(target), tokens)
-    for part, found, _ in spread(copy, _chunks(folders, jobs), count, jobs, finished):
-        placed += part
-        hits += found
+    chunks = _chunks(folders, count, jobs)
+    placed: list[Placed] = []
+    hits: list[Hit] = []
+    for chunk, (digests, found, _) in zip(chunks, spread(copy, chunks, count, jobs, finished), strict=True):
+        pairs = iter(digests)
+        for folder in chunk:
+            below = f"{folder.target}/" if folder.target else ""
+            placed += [Placed(entry.path, below + name, *next(pairs)) for entry, name, _ in folder.members]
+        hits += map(Hit._make, found)
     add(target, recipe.additions, {folder.target: folder.entry for folder in folders if folder.made})
     for folder in reversed(folders):
         if folder.made:
-            finish_folder(source, target, folder.entry, folder.target)
+            finish_folder(str(source), str(target), folder.entry, folder.target)
     placed.sort()
     hits.sort()
     return Built(placed, hits)
@@ -254,7 +282,7 @@ def _folders(entries: Sequence[Entry], places: Mapping[str, str], recipe: Recipe
     return list(folders.values())
 
 
-def _chunks(folders: list[_Folder], jobs: int | None) -> list[list[_Folder]]:
+def _chunks(folders: list[_Folder], count: int, jobs: int | None) -> list[list[_Folder]]:
     """Folders in order, cut between units (what lies below the spine) into shares of about equal cost."""
     units: list[list[_Folder]] = []
     for folder in folders:
@@ -263,7 +291,7 @@ def _chunks(folders: list[_Folder], jobs: int | None) -> list[list[_Folder]]:
         else:
             units[-1].append(folder)
     costs = [sum(2 + 2 * len(f.members) + sum(m[0].size for m in f.members) // 20_000 for f in unit) for unit in units]
-    share = min(sum(costs) / ((jobs or cores()) * _CHUNKS_PER_WORKER) + 1, _LARGEST_CHUNK)
+    share = min(sum(costs) / cut(count, jobs) + 1, _LARGEST_CHUNK)
     chunks: list[list[_Folder]] = [[]]
     cost = 0.0
     for unit, weight in zip(units, costs, strict=True):
@@ -275,33 +303,58 @@ def _chunks(folders: list[_Folder], jobs: int | None) -> list[list[_Folder]]:
     return chunks
 
 
-def _copy_chunk(
-    source: str, target: str, tokens: Tokens | None, folders: list[_Folder]
-) -> tuple[list[Placed], list[Hit], int]:
-    placed: list[Placed] = []
-    hits: list[Hit] = []
+_Copied = tuple[list[tuple[str, str]], list[tuple[str, int, str]], int]  # digests before and after, hits, bytes
+
+
+def _copy_chunk(source: str, target: str, tokens: Tokens | None, folders: list[_Folder]) -> _Copied:
+    """Copy some folders; the digests come in the order of their members."""
+    digests: list[tuple[str, str]] = []
+    batch = Batch(tokens) if tokens else None
     for folder in folders:
+        place = f"{target}/{folder.target}" if folder.target else target
         if not folder.made:
-            files.make_dir(f"{target}/{folder.target}", 0o700)
-        if not folder.members:
-            continue
-        texts: list[tuple[str, bytes]] = []
-        from_fd = _open_folder(f"{source}/{folder.entry.path}")
-        try:
-            to_fd = os.open(f"{target}/{folder.target}", _OPEN_FOLDER)
-            try:
-                for member in folder.members:
-                    placed.append(_copy(folder, *member, from_fd, to_fd, tokens, texts, hits))
-            finally:
-                os.close(to_fd)
-        finally:
-            os.close(from_fd)
-        if tokens:
-            hits += tokens.look(texts)
+            files.make_dir(place, 0o700)
+        if folder.members:
+            _copy_members(f"{source}/{folder.entry.path}", place, folder, batch, digests)
     for folder in reversed(folders):
         if not folder.made:
-            finish_folder(Path(source), Path(target), folder.entry, folder.target)
-    return placed, hits, sum(entry.size for folder in folders for entry, _, _ in folder.members)
+            finish_folder(source, target, folder.entry, folder.target)
+    size = sum(entry.size for folder in folders for entry, _, _ in folder.members)
+    return digests, [(*hit,) for hit in batch.close()] if batch else [], size
+
+
+def _copy_members(
+    source: str, target: str, folder: _Folder, batch: Batch | None, digests: list[tuple[str, str]]
+) -> None:
+    """Copy what lies directly in a folder."""
+    start = len(folder.entry.path) + 1 if folder.entry.path else 0  # where a member's own name begins
+    below = f"{folder.target}/" if folder.target else ""
+    from_fd = _open_folder(source)
+    try:
+        to_fd = os.open(target, _OPEN_FOLDER)
+        try:
+            for entry, name, content in folder.members:
+                if entry.kind == LINK:
+                    files.symlink(entry.target, name, dir_fd=to_fd)
+                    files.set_link_attributes(name, _owner(entry), entry.mtime_ns, dir_fd=to_fd)
+                    digests.append(("", ""))
+                    continue
+                try:
+                    read_fd = os.open(entry.path[start:], _READ, dir_fd=from_fd)
+                except OSError as error:
+                    raise TryAgain(f"a file changed during the run: {error.strerror}", where=entry.path) from None
+                try:
+                    write_fd = files.new_file(name, dir_fd=to_fd)
+                    try:
+                        digests.append(_copy_file(read_fd, write_fd, entry, below + name, content, batch))
+                    finally:
+                        os.close(write_fd)
+                finally:
+                    os.close(read_fd)
+        finally:
+            os.close(to_fd)
+    finally:
+        os.close(from_fd)
 
 
 def _open_folder(path: str) -> int:
@@ -311,98 +364,58 @@ def _open_folder(path: str) -> int:
         raise TryAgain(f"a folder changed during the run: {error.strerror}", where=path) from None
 
 
-def _copy(
-    folder: _Folder,
-    entry: Entry,
-    name: str,
-    content: Content | None,
-    from_fd: int,
-    to_fd: int,
-    tokens: Tokens | None,
-    texts: list[tuple[str, bytes]],
-    hits: list[Hit],
-) -> Placed:
-    """Copy one member of a folder, or write its new content; what is small goes into `texts`, to be searched later."""
-    path = f"{folder.target}/{name}" if folder.target else name
-    owner = None if (entry.uid, entry.gid) == _ME else (entry.uid, entry.gid)
-    if entry.kind == LINK:
-        files.symlink(entry.target, name, dir_fd=to_fd)
-        files.set_link_attributes(name, owner, entry.mtime_ns, dir_fd=to_fd)
-        return Placed(entry.path, path, "", "")
-    try:
-        read_fd = os.open(entry.path.rpartition("/")[2], _READ, dir_fd=from_fd)
-    except OSError as error:
-        raise TryAgain(f"a file changed during the run: {error.strerror}", where=entry.path) from None
-    try:
-        write_fd = files.new_file(name, dir_fd=to_fd)
-        rewritten = False
-        try:
-            if content is None:
-                old = new = _copy_bytes(read_fd, write_fd, path, entry.size, tokens, texts, hits)
-            else:
-                data = os.read(read_fd, entry.size + 1)
-                old = new = hash_bytes(data)
-                changed = content if isinstance(content, bytes) else content(data)
-                rewritten = changed is not None
-                if changed is not None:
-                    data, new = changed, hash_bytes(changed)
-                files.write(write_fd, data, path)
-                texts.append((path, data))
-            files.copy_xattrs(read_fd, write_fd)
-            files.finish(write_fd, path, entry.mode, owner, None if rewritten else entry.mtime_ns)
-        finally:
-            os.close(write_fd)
-    finally:
-        os.close(read_fd)
-    return Placed(entry.path, path, old, new)
+def _copy_file(
+    read_fd: int, write_fd: int, entry: Entry, path: str, content: Content | None, batch: Batch | None
+) -> tuple[str, str]:
+    """Copy a file, or write its new content, with its attributes; return the digests of the old and new bytes."""
+    if content is None and entry.size > _BLOCK:
+        before = after = _copy_blocks(read_fd, write_fd, entry, path, batch)
+    else:
+        old = os.read(read_fd, entry.size + 1)  # one more than it had, to see its end
+        new = content(old) if callable(content) else content
+        data = old if new is None else new
+        files.write(write_fd, data, path)
+        before = hash_bytes(old)
+        after = before if new is None else hash_bytes(new)
+        if batch:
+            batch.add(path, data)
+    files.copy_xattrs(read_fd, write_fd)
+    files.finish(write_fd, path, entry.mode, _owner(entry), entry.mtime_ns if before == after else None)
+    return before, after
 
 
-def _copy_bytes(
-    read_fd: int,
-    write_fd: int,
-    path: str,
-    size: int,
-    tokens: Tokens | None,
-    texts: list[tuple[str, bytes]],
-    hits: list[Hit],
-) -> str:
-    """Copy a file's bytes and return their digest."""
-    search = tokens.search(path) if tokens and size > _SEARCHED_AT_ONCE else None
+def _copy_blocks(read_fd: int, write_fd: int, entry: Entry, path: str, batch: Batch | None) -> str:
+    """Copy a large file block by block and return its digest."""
+    search = batch.tokens.search(path) if batch else None
     digest = new_digest()
-    left = size + 1  # one more than it had, to see its end
+    left = entry.size + 1
     while left > 0 and (data := os.read(read_fd, min(left, _BLOCK))):
         digest.update(data)
         files.write(write_fd, data, path)
         if search:
             search.feed(data)
-        elif tokens:
-            texts.append((path, data))
         left -= len(data)
-        if left == 1 and len(data) < _BLOCK:
-            break
-    if search:
-        hits += search.close()
+    if batch and search:
+        batch.hits += search.close()
     return digest.hexdigest()
 
 
 _ME = (os.geteuid(), os.getegid())
 
 
-def hash_bytes(data: bytes) -> str:
-    """The digest of some bytes."""
-    digest = new_digest()
-    digest.update(data)
-    return digest.hexdigest()
+def _owner(entry: Entry) -> tuple[int, int] | None:
+    """The owner, where that is not us."""
+    owner = (entry.uid, entry.gid)
+    return None if owner == _ME else owner
 
 
-def finish_folder(source: Path, target: Path, entry: Entry, place: str) -> None:
+def finish_folder(source: str, target: str, entry: Entry, place: str) -> None:
     """Give the folder at `place` in the new tree what the old one had: attributes, owner, mode and time."""
-    path = str(target / place) if place else str(target)
+    path = f"{target}/{place}" if place else target
     fd = os.open(path, _OPEN_FOLDER)
     try:
-        files.copy_xattrs(str(source / entry.path), fd)
-        owner = None if (entry.uid, entry.gid) == _ME else (entry.uid, entry.gid)
-        files.finish(fd, path, entry.mode, owner, entry.mtime_ns)
+        files.copy_xattrs(f"{source}/{entry.path}", fd)
+        files.finish(fd, path, entry.mode, _owner(entry), entry.mtime_ns)
     finally:
         os.close(fd)
 
@@ -472,16 +485,24 @@ def owner_of(status: os.stat_result) -> tuple[int, int] | None:
 # -- hashing
 
 
+new_digest = hashlib.sha256  # of file contents: what sha256sum prints, and half the cost of BLAKE2b here
+
+
+def hash_bytes(data: bytes) -> str:
+    """The digest of some bytes."""
+    return new_digest(data).hexdigest()
+
+
 def hash_files(root: Path, paths: Sequence[str], jobs: int | None = None) -> dict[str, str]:
     """Path -> digest of its content, read now; "" for a file that cannot be read."""
-    share = max(1, len(paths) // ((jobs or cores()) * _CHUNKS_PER_WORKER) + 1)
-    parts = [paths[start : start + share] for start in range(0, len(paths), share)]
+    step = len(paths) // cut(len(paths), jobs) + 1
+    parts = [paths[start : start + step] for start in range(0, len(paths), step)]
     found = spread(partial(_hash_chunk, str(root)), parts, len(paths), jobs)
-    return {path: digest for part in found for path, digest in part}
+    return dict(zip(paths, (digest for part in found for digest in part), strict=True))
 
 
-def _hash_chunk(root: str, paths: Sequence[str]) -> list[tuple[str, str]]:
-    return [(path, hash_file(f"{root}/{path}")) for path in paths]
+def _hash_chunk(root: str, paths: Sequence[str]) -> list[str]:
+    return [hash_file(f"{root}/{path}") for path in paths]
 
 
 def hash_file(path: str) -> str:
@@ -491,11 +512,12 @@ def hash_file(path: str) -> str:
     except OSError:
         return ""
     try:
-        digest = new_digest()
+        data = os.read(fd, _BLOCK)
+        if len(data) < _BLOCK:
+            return hash_bytes(data)
+        digest = new_digest(data)
         while data := os.read(fd, _BLOCK):
             digest.update(data)
-            if len(data) < _BLOCK:
-                break
         return digest.hexdigest()
     except OSError:
         return ""

@@ -1,23 +1,25 @@
 """Work beside this process, in forked children that die with their parent.
 
-A child inherits what the parent has in memory, so nothing is sent to it; only its result comes back by a pipe.
+A child inherits what the parent has in memory, so nothing is sent to it; only its result comes back by a pipe, as plain
+values (texts, bytes, numbers, tuples, lists, dicts): marshal reads those five times as fast as pickle.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import marshal
 import os
 import pickle
 import signal
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import Generic, TypeVar
 
 P = TypeVar("P")
 T = TypeVar("T")
 _SERIAL_FILES = 3_000  # below this a child costs more than it gives
+_NUMBER = 4  # bytes of a part's number in the queue
 
 
 def cores() -> int:
@@ -30,6 +32,12 @@ def processes(count: int, jobs: int | None = None) -> int:
     return jobs or (cores() if count >= _SERIAL_FILES else 1)
 
 
+def cut(count: int, jobs: int | None = None) -> int:
+    """Into how many parts work on `count` files is cut: enough for the slower process to leave some to the other."""
+    workers = processes(count, jobs)
+    return 1 if workers == 1 else 4 * workers
+
+
 def spread(
     function: Callable[[P], T],
     parts: Sequence[P],
@@ -37,30 +45,44 @@ def spread(
     jobs: int | None = None,
     done: Callable[[T], None] | None = None,
 ) -> list[T]:
-    """The function of each part, in their order: contiguous shares, the first one done here.
+    """The function of each part, in their order; whichever process is free, this one too, takes the next part.
 
-    Parts should cost about the same. `done` hears of each part that is finished here.
+    `done` hears of each part that is finished here. Results are plain values.
     """
     workers = min(processes(count, jobs), len(parts)) or 1
-    bounds = [len(parts) * number // workers for number in range(workers + 1)]
-    shares = [parts[start:end] for start, end in pairwise(bounds)]
-    children = [Beside(partial(_all, function, share), count, workers) for share in shares[1:]]
+    queue = _queue(len(parts))
+    take = partial(_take, function, parts, queue)
+    children = [Beside(take, count, workers) for _ in range(workers - 1)]
     try:
-        results = []
-        for part in shares[0]:
-            results.append(function(part))
-            if done:
-                done(results[-1])
+        found = dict(take(done))
         for child in children:
-            results += child.result()
-        return results
+            found.update(child.result())
+        return [found[number] for number in range(len(parts))]
     finally:
         for child in children:
             child.abandon()
+        os.close(queue)
 
 
-def _all(function: Callable[[P], T], parts: Sequence[P]) -> list[T]:
-    return [function(part) for part in parts]
+def _queue(count: int) -> int:
+    """A pipe that holds the numbers 0, 1, 2, ...: a read of one number is one process's and nobody else's."""
+    read, write = os.pipe()
+    os.write(write, b"".join(number.to_bytes(_NUMBER, "big") for number in range(count)))
+    os.close(write)
+    return read
+
+
+def _take(
+    function: Callable[[P], T], parts: Sequence[P], queue: int, done: Callable[[T], None] | None = None
+) -> list[tuple[int, T]]:
+    results = []
+    while number := os.read(queue, _NUMBER):
+        place = int.from_bytes(number, "big")
+        result = function(parts[place])
+        results.append((place, result))
+        if done:
+            done(result)
+    return results
 
 
 def _die_with_parent(parent: int) -> None:
@@ -95,7 +117,7 @@ class Beside(Generic[T]):
         try:
             _die_with_parent(parent)
             with os.fdopen(write, "wb") as pipe:
-                pickle.dump(_outcome(function), pipe)
+                pipe.write(_outcome(function))
             code = 0
         finally:
             os._exit(code)
@@ -109,10 +131,9 @@ class Beside(Generic[T]):
             self._pid = 0
             if status or not data:
                 raise OSError("a worker process died")
-            value, error = pickle.loads(data)
-            if error is not None:
-                raise error
-            self._value.append(value)
+            if data[:1] == _RAISED:
+                raise pickle.loads(data[1:])
+            self._value.append(marshal.loads(memoryview(data)[1:]))
         return self._value[0]
 
     def abandon(self) -> None:
@@ -125,8 +146,11 @@ class Beside(Generic[T]):
             self._pid = 0
 
 
-def _outcome(function: Callable[[], T]) -> tuple[T | None, Exception | None]:
+_RETURNED, _RAISED = b"v", b"e"
+
+
+def _outcome(function: Callable[[], T]) -> bytes:
     try:
-        return function(), None
+        return _RETURNED + marshal.dumps(function())  # type: ignore[arg-type] # plain values
     except Exception as error:  # noqa: BLE001 - carried to the parent, which raises it
-        return None, error
+        return _RAISED + pickle.dumps(error)

@@ -15,7 +15,7 @@ from migrator.store.documents import Assign, Documents, Drop, Number
 from migrator.store.documents import Follow as FollowNames
 from migrator.store.ids import is_absent
 from migrator.store.inventory import Inventory
-from migrator.store.layout import DRAFT, METADATA, PARENT_STAGE, STAGES, unsafe_id
+from migrator.store.layout import DRAFT, PARENT_STAGE, STAGES, unsafe_id
 from migrator.store.problems import Problem
 from migrator.store.records import Gen, Key
 from migrator.store.references import (
@@ -118,7 +118,7 @@ def fold(store: Inventory, changes: Iterable[Change]) -> tuple[Inventory, Effect
     todo = _sort(store, changes)
     gens = dict(store.gens)
     for key, add in todo.adds.items():
-        gens[key] = Gen(add.stage, add.gen_id, "", Documents({METADATA: dict(add.metadata)}), {}, dict(add.texts))
+        gens[key] = Gen(add.stage, add.gen_id, "", Documents(dict(add.metadata), {}), {}, dict(add.texts))
     for key in {*todo.edits, *todo.numbers, *todo.relinks}:
         gens[key] = _edited(gens[key], todo)
     tables = _relinked_tables(store, gens, todo) if todo.relinks or todo.numbers else store.tables
@@ -297,7 +297,7 @@ def _followed_table(
     if own is None and parent_column is None:
         return table
     cells: dict[tuple[int, int], str] = {}
-    for index, record in _indexed(table):
+    for index, record in _indexed(table, "stage", OWN_KEY, PARENT_KEY):
         stage = stage_of_row(path, record, everyone)
         if stage is None:
             continue
@@ -314,22 +314,27 @@ def _followed_table(
     return table.edited(cells, {})
 
 
-def _indexed(table: Table) -> Iterable[tuple[int, dict[str, str]]]:
+def _indexed(table: Table, *columns: str) -> Iterable[tuple[int, dict[str, str]]]:
     indexes = (index for index, row in enumerate(table.rows) if row.cells)
-    return ((index, record) for index, (_, record) in zip(indexes, table.records(), strict=True))
+    return ((index, record) for index, (_, record) in zip(indexes, table.records(*columns), strict=True))
 
 
 def _relinked_tables(store: Inventory, gens: Mapping[Key, Gen], todo: _Sorted) -> dict[str, Table]:
     """Tables with new replicates and parents; cohorts that list a relinked generation list its parent before it."""
     tables = dict(store.tables)
     for cohort, path, table in store.cohorts():
-        listed = {(record["stage"].strip(), record[OWN_KEY].strip()) for _, record in table.records()}
+        members = table.records("stage", OWN_KEY) if todo.relinks else ()
+        listed = {(record["stage"].strip(), record[OWN_KEY].strip()) for _, record in members}
+        written: list[tuple[str, int | None, Mapping[Key, object]]] = [
+            ("replicate", table.column("replicate"), todo.numbers),
+            (PARENT_KEY, table.column(PARENT_KEY), todo.relinks),
+        ]
         cells: dict[tuple[int, int], str] = {}
         inserts: dict[int, list[dict[str, str]]] = {}
-        for index, record in _indexed(table):
+        for index, record in _indexed(table, "stage", OWN_KEY, PARENT_KEY, "replicate"):
             key = (record["stage"].strip(), record[OWN_KEY].strip())
-            for column, value in (("replicate", todo.numbers.get(key)), (PARENT_KEY, todo.relinks.get(key))):
-                place = table.column(column)
+            for column, place, values in written:
+                value = values.get(key)
                 if value is not None and place is not None and record[column].strip() != str(value):
                     cells[index, place] = str(value)
             if key in todo.relinks:
@@ -382,6 +387,4 @@ def _verbs(before: Inventory, after: Inventory, todo: _Sorted) -> Iterable[tuple
 
 def rewritten(before: Gen, after: Gen) -> bool:
     """Whether any value in the JSON files of a generation differs between two records of it."""
-    if after.documents is before.documents:
-        return False
-    return any(document is not before.documents.get(name) for name, document in after.documents.items())
+    return after.documents is not before.documents and after.documents.differ(before.documents)

@@ -37,7 +37,7 @@ def loads(data: bytes) -> Document:
         raise InvalidJson("starts with a byte order mark")
     try:
         text = data.decode()
-        value = _DECODER.decode(text)
+        value = _value(text)
     except UnicodeDecodeError as error:
         raise InvalidJson(f"is not UTF-8 (byte {error.start})") from None
     except json.JSONDecodeError as error:
@@ -55,6 +55,15 @@ def loads(data: bytes) -> Document:
     if "\\u" in text and _has_surrogate(value):
         raise InvalidJson("contains a lone surrogate")
     return value
+
+
+def _value(text: str) -> Any:
+    """What the decoder makes of a text. Most are one object from end to end: there are no blanks to look for."""
+    if text[:1] == "{":
+        value, end = _DECODER.raw_decode(text)
+        if end == len(text):
+            return value
+    return _DECODER.decode(text)
 
 
 def _has_surrogate(value: object) -> bool:
@@ -89,7 +98,7 @@ def _text(value: object, newline: str) -> str:
     if type(value) is int:
         return int.__repr__(value)
     if not value or not isinstance(value, dict | list | tuple):
-        return json.dumps(value)
+        return "null" if value is None else json.dumps(value, ensure_ascii=False)
     inner = newline + "  "
     if not isinstance(value, dict):
         return "[" + inner + f",{inner}".join([_text(child, inner) for child in value]) + newline + "]"

@@ -1,7 +1,7 @@
 """The JSON files of one generation, with changes that are made when somebody looks. Pure: opens no file.
 
-metadata.json is brought up to date at once, since every step reads it. The two other files only collect what is to be
-done: a full upgrade rewrites them once, where they are copied, in the process that copies them.
+metadata.json is brought up to date at once, since every step reads it. The two other files, its sidecars, stay bytes
+and only collect what is to be done: they are rewritten once, where they are copied, in the process that copies them.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ class Number:
 
     def __call__(self, name: str, document: Document) -> Document:
         """The document with the replicate."""
-        if name != METADATA and "replicate" not in document:
-            return document
-        return _with(document, {"replicate": self.replicate})
+        if "replicate" in document:
+            same = _same(document["replicate"], self.replicate)
+            return document if same else {**document, "replicate": self.replicate}
+        return {**document, "replicate": self.replicate} if name == METADATA else document
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,6 @@ class Drop:
 
     def __call__(self, name: str, document: Document) -> Document:
         """The document without the keys."""
-        if not any(values_of(document, key) for key in self.keys):  # a fifth of the cost of making it anew
-            return document
         found: Document = _without(document, self.keys)
         return found
 
@@ -71,8 +70,19 @@ Revision = Assign | Number | Drop | Follow
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """A file that gets this document, whatever its bytes were."""
+
+    document: Document
+
+    def __call__(self, data: bytes) -> bytes:
+        """The new bytes."""
+        return codec.dumps(self.document)
+
+
+@dataclass(frozen=True, slots=True)
 class Rewrite:
-    """What is to be done to the bytes of one file; can be sent to another process."""
+    """What is to be done to the bytes of one file."""
 
     name: str
     revisions: tuple[Revision, ...]
@@ -91,46 +101,123 @@ def revised(name: str, document: Document, revisions: tuple[Revision, ...]) -> D
     return document
 
 
+ASKED = ("replicate", "model_id")  # what steps ask of raw_metadata.json and parsed_metadata.json
+_SCALARS = (str, int, float, bool, type(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """raw_metadata.json or parsed_metadata.json, proven when it was read: its bytes, and what steps ask of it.
+
+    `top` maps the asked keys to their values at the top, `under` to every value at any depth; a key that does not
+    stand is left out. The whole is parsed again for who wants more: that is seldom, and bytes are small.
+    """
+
+    data: bytes
+    top: Mapping[str, Any]
+    under: Mapping[str, list[Any]]
+
+    @classmethod
+    def of(cls, data: bytes, document: Document) -> Sidecar:
+        """The sidecar of some bytes that hold this document."""
+        under = {key: found for key in ASKED if (found := values_of(document, key))}
+        return cls(data, {key: document[key] for key in under if key in document}, under)
+
+    def document(self) -> Document:
+        """The whole of it."""
+        return codec.loads(self.data)
+
+    def values_under(self, key: str) -> list[Any]:
+        """Every value that stands under a key, at any depth."""
+        return self.under.get(key, []) if key in ASKED else values_of(self.document(), key)
+
+    def is_moot(self, revision: Revision, key: str, found: list[Any]) -> bool:
+        """Whether a revision cannot have changed what was found under a key."""
+        if isinstance(revision, Assign):
+            return True  # of metadata.json only
+        if isinstance(revision, Follow):
+            return key not in ID_KEYS and all(type(v) in _SCALARS and "gens/" not in str(v) for v in found)
+        if isinstance(revision, Number):
+            return key != "replicate" and type(self.top.get("replicate")) in _SCALARS
+        return False
+
+
 class Documents(Mapping[str, Document]):
     """File name -> document as it is now. Never modified: `revise` makes another."""
 
-    __slots__ = ("_now", "read", "revisions")
+    __slots__ = ("_now", "metadata", "revisions", "sidecars")
 
     def __init__(
         self,
-        read: Mapping[str, Document],
+        metadata: Document | None,
+        sidecars: Mapping[str, Sidecar],
         revisions: tuple[Revision, ...] = (),
-        metadata: Document | None = None,
     ) -> None:
-        self.read = read
+        self.metadata = metadata
+        self.sidecars = sidecars
         self.revisions = revisions
-        self._now: dict[str, Document] = {} if metadata is None else {METADATA: metadata}
+        self._now: dict[str, Document] | None = None
+
+    @classmethod
+    def of(cls, whole: Mapping[str, Document]) -> Documents:
+        """Documents that nobody read from a disk."""
+        others = {name: document for name, document in whole.items() if name != METADATA}
+        sidecars = {name: Sidecar.of(codec.dumps(document), document) for name, document in others.items()}
+        return cls(whole.get(METADATA), sidecars)
 
     def revise(self, revision: Revision) -> Documents:
         """These documents with one more revision; metadata.json is brought up to date now."""
-        metadata = revision(METADATA, self[METADATA])
-        return Documents(self.read, (*self.revisions, revision), metadata)
+        metadata = None if self.metadata is None else revision(METADATA, self.metadata)
+        return Documents(metadata, self.sidecars, (*self.revisions, revision))
+
+    def differ(self, before: Documents) -> bool:
+        """Whether any value has changed since `before`, of which these are a revision."""
+        if self.metadata is not before.metadata:
+            return True
+        since = self.revisions[len(before.revisions) :]
+        if any(before.under(key) for revision in since if isinstance(revision, Drop) for key in revision.keys):
+            return True  # what goes need not be looked for in the whole documents
+        return any(revised(name, before[name], since) is not before[name] for name in self.sidecars) if since else False
+
+    def at_top(self, key: str) -> dict[str, Any]:
+        """File name -> value, of each file that has the key at its top."""
+        found = {} if self.metadata is None or key not in self.metadata else {METADATA: self.metadata[key]}
+        for name, sidecar in self.sidecars.items():
+            top = sidecar.top if key in ASKED and not self.revisions else self[name]
+            if key in top:
+                found[name] = top[key]
+        return found
 
     def under(self, key: str) -> list[Any]:
         """Every value that stands under a key, at any depth of any file."""
-        return [value for name in self.read for value in self._under(name, key)]
-
-    def _under(self, name: str, key: str) -> list[Any]:
-        harmless = (Assign, Number) if key in ID_KEYS or key == "replicate" else (Assign, Number, Follow)
-        if name != METADATA and all(isinstance(revision, harmless) for revision in self.revisions):
-            return values_of(self.read[name], key)  # nothing so far can have changed where it stands
-        return values_of(self[name], key)
+        found = values_of(self.metadata, key)
+        for name, sidecar in self.sidecars.items():
+            values = sidecar.values_under(key)
+            if not values:
+                continue  # no revision gives a sidecar a key that it lacked
+            for revision in self.revisions:
+                if not sidecar.is_moot(revision, key, values):
+                    values = values_of(self[name], key)
+                    break
+            found += values
+        return found
 
     def __getitem__(self, name: str) -> Document:
+        if name == METADATA and self.metadata is not None:
+            return self.metadata
+        if self._now is None:
+            self._now = {}
         if name not in self._now:
-            self._now[name] = revised(name, self.read[name], self.revisions)
+            self._now[name] = revised(name, self.sidecars[name].document(), self.revisions)
         return self._now[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.read)
+        if self.metadata is not None:
+            yield METADATA
+        yield from self.sidecars
 
     def __len__(self) -> int:
-        return len(self.read)
+        return (self.metadata is not None) + len(self.sidecars)
 
 
 def values_of(node: object, key: str) -> list[Any]:
@@ -160,13 +247,16 @@ def _with(document: Document, values: Mapping[str, Any]) -> Document:
 def _without(node: Any, keys: tuple[str, ...]) -> Any:
     """A JSON value without these keys at any depth; the same object where none stands."""
     if isinstance(node, dict):
-        kept = {
-            key: _without(value, keys) if isinstance(value, dict | list) else value
-            for key, value in node.items()
-            if key not in keys
-        }
-        same = len(kept) == len(node) and all(kept[key] is value for key, value in node.items())
-        return node if same else kept
+        changed = {}
+        for key, value in node.items():
+            if type(value) is dict or type(value) is list:
+                inner = _without(value, keys)
+                if inner is not value:
+                    changed[key] = inner
+        if changed:
+            node = {**node, **changed}
+        dropped = [key for key in keys if key in node]
+        return {key: value for key, value in node.items() if key not in dropped} if dropped else node
     if isinstance(node, list):
         items = [_without(value, keys) for value in node]
         return node if all(a is b for a, b in zip(items, node, strict=True)) else items

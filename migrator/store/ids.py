@@ -26,8 +26,8 @@ FIELDS = {
     ESSAY: ("draft_gen_id", "essay_template_id", "replicate"),
     EVALUATION: ("essay_gen_id", "eval_template_id", "eval_model_id", "replicate"),
 }
-_NAMES = {stage: frozenset(names) for stage, names in FIELDS.items()}
 PARENT_FIELDS = frozenset({"draft_gen_id", "essay_gen_id"})
+_FIELD_SETS = {stage: frozenset(names) for stage, names in FIELDS.items()}
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _PAIRS = [a + b for a in _DIGITS for b in _DIGITS]  # two digits at a time: half the divisions
 _ABSENT = ("nan", "unknown")
@@ -99,23 +99,22 @@ def _shown(value: object) -> str:
 def text_fault(field: str, value: object) -> Fault | None:
     """What is wrong with a text or parent field of a signature, or None."""
     found = _text_field(field, value)
-    return found if isinstance(found, Fault) else None
+    return None if type(found) is str else found  # type: ignore[return-value] # a text or a Fault
 
 
-@lru_cache(maxsize=1 << 14)
-def _sound(text: str) -> str | None:
-    """A text that nothing is wrong with, normalised, or None: templates, models and combinations are few."""
-    normal = normalise(text)
-    return None if is_absent(text) or _FORBIDDEN.search(normal) else normal
+@lru_cache(maxsize=4096)
+def _plain_text(value: str) -> str | None:
+    """A text as it stands in a signature, None where it cannot. Stores have few templates, models, combinations."""
+    return None if is_absent(value) or _FORBIDDEN.search(normalise(value)) else normalise(value)
 
 
 def _text_field(field: str, value: object) -> str | Fault:
     """The field as it stands in a signature, or what is wrong with it."""
     if type(value) is str:
         if field not in PARENT_FIELDS:
-            normal = _sound(value)
-            if normal is not None:
-                return normal
+            text = _plain_text(value)
+            if text is not None:
+                return text
         elif _MADE.fullmatch(value):
             return value
     if is_absent(value):
@@ -132,6 +131,8 @@ def _text_field(field: str, value: object) -> str | Fault:
 
 def replicate_fault(value: object) -> Fault | None:
     """What is wrong with a replicate, or None."""
+    if type(value) is int and 0 < value < 1 << 30:
+        return None
     if is_absent(value):
         return Fault(MISSING_FIELD, "replicate", "replicate is missing")
     if type(value) is int and value.bit_length() > _LARGEST_BITS:
@@ -150,13 +151,12 @@ def compute_signature(stage: str, **fields: object) -> Signature:
     if stage not in FIELDS:
         raise ValueError(f"unknown stage {stage!r}: expected one of {', '.join(FIELDS)}")
     names = FIELDS[stage]
-    if not fields.keys() <= _NAMES[stage]:
+    if not fields.keys() <= _FIELD_SETS[stage]:
         unknown = ", ".join(sorted(fields.keys() - names))
         raise TypeError(f"a signature of {stage} has no field {unknown}: it has {', '.join(names)}")
     found = [_text_field(name, fields.get(name)) for name in names[:-1]]
     replicate = fields.get("replicate")
-    wrong = [*found, replicate_fault(replicate)]
-    faults = [fault for fault in wrong if isinstance(fault, Fault)]
+    faults = [fault for fault in (*found, replicate_fault(replicate)) if type(fault) is Fault]
     if faults:
         raise SignatureError(stage, faults)
     return (*found, replicate)  # type: ignore[arg-type] # no faults: texts and an int
@@ -218,7 +218,8 @@ class IdRegistry:
             groups.setdefault(compute_gen_id(self.stage, signature, self.scheme), []).append(signature)
         assigned: dict[Signature, str] = {}
         for bare, members in groups.items():
-            if len(members) == 1 and bare not in self.taken and not claims[members[0]]:
+            held = claims[members[0]]
+            if len(members) == 1 and bare not in self.taken and not (held and held.startswith(bare)):
                 assigned[members[0]] = bare
                 continue
             self._assign_group(bare, members, claims, assigned)

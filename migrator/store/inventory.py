@@ -11,15 +11,16 @@ import gc
 import os
 import shlex
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from migrator.errors import MigratorError
 from migrator.store import codec
-from migrator.store.documents import Documents
+from migrator.store.documents import Documents, Sidecar
 from migrator.store.ids import DEFAULT_SCHEME, IdScheme, is_absent, normalise
 from migrator.store.layout import (
     COHORTS,
@@ -50,12 +51,13 @@ from migrator.store.problems import (
     UNSAFE_PATH,
     Problem,
 )
-from migrator.store.records import Gen, Key
+from migrator.store.records import ROW_COLUMNS, Gen, Key
 from migrator.store.references import is_selection, stage_of_row
 from migrator.store.table import InvalidTable, Table, decode
 
 _LINKED = "is a symbolic link: a run never writes through one"
 MAX_TABLE_BYTES = 256 << 20
+_KEYS_PER_PART = 512
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: a FIFO in a file's place must not hang
 
 
@@ -70,10 +72,18 @@ class NotRegular(Unreadable):
         super().__init__("is not a regular file")
 
 
-def read_bytes(path: str, limit: int, *, follow: bool = False) -> bytes | None:
+# How a map over parts of a store is shared out: (function, parts, number of files) -> a plain value for each part.
+Share = Callable[[Callable[[list[Key]], list[Any]], list[list[Key]], int], list[list[Any]]]
+
+
+def _alone(function: Callable[[list[Key]], list[Any]], parts: list[list[Key]], count: int) -> list[list[Any]]:
+    return [function(part) for part in parts]
+
+
+def read_bytes(path: str, limit: int, *, follow: bool = False, dir_fd: int | None = None) -> bytes | None:
     """The bytes of a regular file, None where there is none. Raises Unreadable."""
     try:
-        fd = os.open(path, _FLAGS if follow else _FLAGS | os.O_NOFOLLOW)
+        fd = os.open(path, _FLAGS if follow else _FLAGS | os.O_NOFOLLOW, dir_fd=dir_fd)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -122,12 +132,18 @@ class Inventory:
     problems: tuple[Problem, ...] = ()
 
     @classmethod
-    def read(cls, root: Path, scheme: IdScheme = DEFAULT_SCHEME, documents: Sequence[str] = DOCUMENTS) -> Inventory:
-        """Read a data root, of each generation these JSON files.
+    def read(
+        cls,
+        root: Path,
+        scheme: IdScheme = DEFAULT_SCHEME,
+        documents: Sequence[str] = DOCUMENTS,
+        share: Share = _alone,
+    ) -> Inventory:
+        """Read a data root, of each generation these JSON files; `share` may let several processes do it.
 
         Raises MigratorError where it has no gens/; everything else that is wrong is a Problem.
         """
-        return _Reader(Path(root), documents).inventory(scheme)
+        return _Reader(Path(root), documents, share).inventory(scheme)
 
     @classmethod
     def read_metadata(cls, root: Path, scheme: IdScheme = DEFAULT_SCHEME) -> Inventory:
@@ -210,7 +226,7 @@ class Inventory:
         if column not in cache:
             cells: dict[Key, list[str]] = {}
             for _, _, table in self.cohorts():
-                for _, record in table.records() if column in table.columns else ():
+                for _, record in table.records("stage", "gen_id", column) if column in table.columns else ():
                     cells.setdefault((record["stage"].strip(), record["gen_id"].strip()), []).append(record[column])
             cache[column] = cells
         return cache[column].get(gen.key, [])
@@ -246,10 +262,42 @@ def set_aside(key: Key) -> str:
     return f"repair it, or set it aside: mkdir -p {aside} && mv {here} {aside}/"
 
 
+_Record = tuple[dict[str, Any], dict[str, tuple[Any, ...]], list[tuple[str, str, str]]]
+
+
+def _read_records(root: str, names: Sequence[str], keys: Iterable[Key]) -> list[_Record]:
+    """Of each generation its metadata.json, the parts of its Sidecars and, where these cannot be trusted, why."""
+    return [_read_record(root, names, key) for key in keys]
+
+
+def _read_record(root: str, names: Sequence[str], key: Key) -> _Record:
+    metadata: dict[str, Any] = {}
+    sidecars: dict[str, tuple[Any, ...]] = {}
+    findings: list[tuple[str, str, str]] = []
+    folder = gen_path(*key)
+    for name in names:
+        path = f"{folder}/{name}"
+        try:
+            data = read_bytes(f"{root}/{path}", codec.MAX_BYTES)
+            if data is not None:
+                document = codec.loads(data)
+                if name == METADATA:
+                    metadata = document
+                else:
+                    sidecar = Sidecar.of(data, document)
+                    sidecars[name] = (data, sidecar.top, sidecar.under)
+            elif name == METADATA:
+                findings.append((MISSING_METADATA, path, f"the generation has no {name}; {set_aside(key)}"))
+        except (Unreadable, codec.InvalidJson) as error:
+            findings.append((INVALID_JSON, path, f"{error}; {set_aside(key)}"))
+    return metadata, sidecars, findings
+
+
 class _Reader:
-    def __init__(self, root: Path, documents: Sequence[str] = DOCUMENTS) -> None:
+    def __init__(self, root: Path, documents: Sequence[str] = DOCUMENTS, share: Share = _alone) -> None:
         self.root = root
         self.files = documents
+        self.share = share
         self.problems: list[Problem] = []
         self.unread: set[Key] = set()
 
@@ -260,7 +308,7 @@ class _Reader:
                 self._problem(UNSAFE_PATH, folder, "is ours and must be a folder, not a link or a file")
         tables = dict(self._tables())
         rows = self._rows(tables)
-        gens = {key: gen for stage in STAGES for key, gen in self._stage(stage, rows)}
+        gens = dict(self._gens([key for stage in STAGES for key in self._keys(stage)], rows))
         generators, templates = self._templates()
         inventory = Inventory(
             root=self.root,
@@ -281,7 +329,7 @@ class _Reader:
     def slim(self, scheme: IdScheme) -> Inventory:
         self._require_gens()
         with _uncollected():
-            gens = {key: gen for stage in STAGES for key, gen in self._stage(stage, {})}
+            gens = dict(self._gens([key for stage in STAGES for key in self._keys(stage)], {}))
         return Inventory(
             root=self.root,
             gens=gens,
@@ -302,17 +350,11 @@ class _Reader:
     def some(self, keys: Sequence[Key], paths: Sequence[str]) -> Inventory:
         tables = {path: table for path in paths if (table := self._table(path, ("stage", "gen_id")))}
         rows = self._rows(tables)
-        gens: dict[Key, Gen] = {}
-        for key in keys:
-            documents = self._documents(key)
-            if documents is None:
-                self.unread.add(key)
-            else:
-                gens[key] = Gen(*key, key[1], Documents(documents), rows.get(key, {}))
-                self._identity(gens[key])
+        gens = dict(self._gens(list(keys), rows))
         mentioned = {gen.parent_key for gen in gens.values() if gen.parent_key}
         for table in tables.values():
-            mentioned |= {(record["stage"].strip(), record["gen_id"].strip()) for _, record in table.records()}
+            members = table.records("stage", "gen_id")
+            mentioned |= {(record["stage"].strip(), record["gen_id"].strip()) for _, record in members}
         self.unread |= {key for key in mentioned - gens.keys() if self._is_folder(key)}
         inventory = Inventory(
             root=self.root,
@@ -363,7 +405,8 @@ class _Reader:
 
     # -- generations
 
-    def _stage(self, stage: str, rows: Mapping[Key, Mapping[str, str]]) -> Iterator[tuple[Key, Gen]]:
+    def _keys(self, stage: str) -> Iterator[Key]:
+        """The generations of a stage that may be looked into."""
         if (self.root / GENS).is_symlink():
             if stage == DRAFT:
                 self._problem(UNSAFE_PATH, GENS, _LINKED)
@@ -374,30 +417,23 @@ class _Reader:
             if reason:
                 self.unread.add(key)
                 self._problem(UNSAFE_PATH, gen_path(*key), f"the name {reason}", key)
-                continue
-            documents = self._documents(key)
-            if documents is None:
+            else:
+                yield key
+
+    def _gens(self, keys: list[Key], rows: Mapping[Key, Mapping[str, str]]) -> Iterator[tuple[Key, Gen]]:
+        parts = [keys[start : start + _KEYS_PER_PART] for start in range(0, len(keys), _KEYS_PER_PART)]
+        read = partial(_read_records, f"{self.root}", self.files)
+        found = (record for part in self.share(read, parts, len(keys) * len(self.files)) for record in part)
+        for key, (metadata, sidecars, findings) in zip(keys, found, strict=True):
+            for kind, path, message in findings:
+                self._problem(kind, path, message, key)
+            if findings:
                 self.unread.add(key)
                 continue
-            gen = Gen(stage, gen_id, gen_id, Documents(documents), rows.get(key, {}))
+            documents = Documents(metadata, {name: Sidecar(*parts) for name, parts in sidecars.items()})
+            gen = Gen(*key, key[1], documents, rows.get(key, {}))
             self._identity(gen)
             yield key, gen
-
-    def _documents(self, key: Key) -> dict[str, dict[str, Any]] | None:
-        folder, documents, sound = gen_path(*key), {}, True
-        for name in self.files:
-            path = f"{folder}/{name}"
-            try:
-                data = read_bytes(f"{self.root}/{path}", codec.MAX_BYTES)
-                if data is not None:
-                    documents[name] = codec.loads(data)
-                elif name == METADATA:
-                    self._problem(MISSING_METADATA, path, f"the generation has no {name}; {set_aside(key)}", key)
-                    sound = False
-            except (Unreadable, codec.InvalidJson) as error:
-                self._problem(INVALID_JSON, path, f"{error}; {set_aside(key)}", key)
-                sound = False
-        return documents if sound else None
 
     def _identity(self, gen: Gen) -> None:
         path = f"{gen.path}/{METADATA}"
@@ -468,12 +504,11 @@ class _Reader:
             table = tables[path]
             if not path.startswith(COHORTS) or not set(table.columns) - {"stage", "gen_id"}:
                 continue
-            for _, record in table.records():
-                row = rows.setdefault((record["stage"].strip(), record["gen_id"].strip()), {})
-                for column, value in record.items():
-                    if column not in row and not is_absent(value):
-                        row[column] = value
-        return rows
+            for _, record in table.records("stage", "gen_id", *ROW_COLUMNS):
+                row = rows.setdefault((record.pop("stage").strip(), record.pop("gen_id").strip()), record)
+                if row is not record:
+                    row |= {column: value for column, value in record.items() if is_absent(row.get(column))}
+        return {key: {c: v for c, v in row.items() if not is_absent(v)} for key, row in rows.items()}
 
     def _column(self, path: str, name: str) -> list[str]:
         table = self._table(path, (name,), follow=True)
@@ -506,7 +541,7 @@ class _Reader:
 
 def _unknown_members(inventory: Inventory) -> Iterator[Problem]:
     for _, path, table in inventory.cohorts():
-        for line, record in table.records():
+        for line, record in table.records("stage", "gen_id"):
             gen_id = record["gen_id"].strip()
             stage = stage_of_row(path, record, {})
             if stage is None or not inventory.exists((stage, gen_id)):

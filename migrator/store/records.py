@@ -5,10 +5,9 @@ Pure: opens no file. Which keys meant what in which era is written here and nowh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from migrator.store.documents import Documents
 from migrator.store.ids import PARENT_FIELDS, Fault, Signature, compute_signature, is_absent, text_fault
@@ -52,6 +51,27 @@ SIGNATURE_SOURCES = {
 }
 
 
+_CANONICAL_SOURCES = {
+    # stage -> (canonical key, property of Gen) in the order in which they are added
+    stage: [(key, dict(sources.values())[key]) for key in CANONICAL_KEYS if key in dict(sources.values())]
+    for stage, sources in SIGNATURE_SOURCES.items()
+}
+ROW_COLUMNS = ("combo_id", "llm_model_id", "generation_model", "evaluation_model", "replicate")
+T = TypeVar("T")
+
+
+class _Once(Generic[T]):
+    """A property that is computed once. Without the lock of functools.cached_property, a fifth of planning."""
+
+    def __init__(self, function: Callable[[Any], T]) -> None:
+        self.function = function
+        self.name = function.__name__
+
+    def __get__(self, instance: Any, owner: type | None = None) -> T:
+        value = instance.__dict__[self.name] = self.function(instance)
+        return value
+
+
 def first_present(*values: object) -> Any:
     """The first value that is not absent, or None."""
     for value in values:
@@ -64,8 +84,8 @@ def first_present(*values: object) -> Any:
 class Gen:
     """A generation. `origin` is the name it bore when the run began, empty for one that the run makes.
 
-    `documents` holds the JSON files that exist, as read; `row` the generation's first present cell per column of the
-    membership tables. Neither is ever modified.
+    `documents` holds the JSON files that exist, as read; `row` the generation's first present cell per ROW_COLUMNS
+    of the membership tables. Neither is ever modified.
     """
 
     stage: str
@@ -77,9 +97,9 @@ class Gen:
 
     def __post_init__(self) -> None:
         if not isinstance(self.documents, Documents):
-            object.__setattr__(self, "documents", Documents(self.documents))  # type: ignore[unreachable] # tests, notebooks
+            object.__setattr__(self, "documents", Documents.of(self.documents))  # type: ignore[unreachable] # tests, notebooks
 
-    @cached_property
+    @_Once
     def key(self) -> Key:
         """(stage, gen_id)."""
         return (self.stage, self.gen_id)
@@ -93,17 +113,17 @@ class Gen:
         """The folder, relative to the data root."""
         return gen_path(self.stage, self.gen_id)
 
-    @cached_property
+    @property
     def metadata(self) -> Mapping[str, Any]:
         """metadata.json as read."""
-        return self.documents.get(METADATA, NOTHING)
+        return self.documents.metadata or NOTHING
 
-    @property
+    @_Once
     def template(self) -> Any:
         """The template's id as read, or None."""
         return first_present(self.metadata.get("template_id"), self.metadata.get(f"{self.stage}_template"))
 
-    @property
+    @_Once
     def model(self) -> Any:
         """The model's id as read, or None."""
         metadata, row = self.metadata, self.row
@@ -116,12 +136,12 @@ class Gen:
             row.get("evaluation_model" if self.stage == EVALUATION else "generation_model"),
         )
 
-    @property
+    @_Once
     def combo(self) -> Any:
         """The combination's id as read, or None."""
         return first_present(self.metadata.get("combo_id"), self.row.get("combo_id"))
 
-    @cached_property
+    @_Once
     def parent_value(self) -> Any:
         """The parent's id as read, or None."""
         if self.stage not in PARENT_KEYS:
@@ -130,13 +150,13 @@ class Gen:
         first, second = PARENT_KEYS[self.stage]
         return first_present(metadata.get(first), metadata.get(second))
 
-    @property
+    @_Once
     def parent(self) -> str | None:
         """The parent's id as text, or None where there is none or it is neither text nor an integer."""
         value = self.parent_value
         return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
 
-    @cached_property
+    @_Once
     def parent_key(self) -> Key | None:
         """(stage, gen_id) of the parent, or None."""
         parent = self.parent
@@ -159,9 +179,14 @@ class Gen:
 
     def replicate_wishes(self) -> Iterator[Any]:
         """Every value on the replicate line, in reading order, absent ones too."""
+        written = self.values_at_top("replicate")
         for name in (METADATA, RAW_METADATA, PARSED_METADATA):
-            yield self.documents.get(name, NOTHING).get("replicate")
+            yield written.get(name)
         yield self.row.get("replicate")
+
+    def values_at_top(self, key: str) -> dict[str, Any]:
+        """File name -> value, of each of the three JSON files that has the key at its top."""
+        return self.documents.at_top(key)
 
     def values_under(self, key: str) -> list[Any]:
         """Every value that stands under a key, at any depth of the three JSON files."""
@@ -176,17 +201,17 @@ class Gen:
 
         The parent's name as stored may be anything: its new id will stand in the signature.
         """
-        found = (text_fault(name, value) for name, value in self.signature_fields().items())
+        found = [fault for name, value in self.signature_fields().items() if (fault := text_fault(name, value))]
+        if not found:
+            return []
         named = {name for name in PARENT_FIELDS if self.parent is not None and not is_absent(self.parent)}
-        return [fault for fault in found if fault and fault.field not in named]
+        return [fault for fault in found if fault.field not in named]
 
     def missing_canonical(self) -> dict[str, Any]:
         """What metadata.json lacks to be enough alone: canonical key -> value as read elsewhere."""
-        sources = dict(SIGNATURE_SOURCES[self.stage].values())
+        metadata = self.metadata
         return {
-            key: getattr(self, sources[key])
-            for key in CANONICAL_KEYS
-            if key in sources and is_absent(self.metadata.get(key))
+            key: getattr(self, source) for key, source in _CANONICAL_SOURCES[self.stage] if is_absent(metadata.get(key))
         }
 
     def signature(self, **overrides: object) -> Signature:

@@ -42,16 +42,19 @@ def follow_document(node: Any, stage: str, names: Names) -> Any:
 def _follow_object(node: dict[str, Any], stage: str, names: Names) -> dict[str, Any]:
     changed = {}
     for key, value in node.items():
+        kind = type(value)
         if key in ID_KEYS:
             followed = _follow_key(key, value, node, stage, names)
             if followed is value:
                 followed = follow_document(value, stage, names)
-        elif type(value) is str:  # most values: kept short, a full upgrade asks this a million times
+        elif kind is str:  # most values: kept short, a full upgrade asks this a million times
             if "gens/" not in value:
                 continue
             followed = _follow_paths(value, names)
-        else:
+        elif kind is dict or kind is list:
             followed = follow_document(value, stage, names)
+        else:
+            continue
         if followed is not value:
             changed[key] = followed
     return {**node, **changed} if changed else node

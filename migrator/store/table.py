@@ -31,7 +31,7 @@ class Row:
 
 def cell_value(raw: str) -> str:
     """What a raw cell says, as the csv module would read it."""
-    if not raw.startswith('"'):
+    if raw[:1] != '"':
         return raw
     closed = _QUOTED.match(raw)
     assert closed is not None  # parse() admits no open quote
@@ -145,11 +145,14 @@ class Table:
         """Index of a column, or None."""
         return self.columns.index(name) if name in self.columns else None
 
-    def records(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """(line, column -> value) of every row that is not blank."""
+    def records(self, *names: str) -> Iterator[tuple[int, dict[str, str]]]:
+        """(line, column -> value) of every row that is not blank; of all columns, or of these, where there are such."""
+        wanted = [(name, place) for place, name in enumerate(self.columns) if not names or name in names]
         for row in self.rows:
-            if row.cells:
-                yield row.line, dict(zip(self.columns, map(cell_value, row.cells), strict=True))
+            cells = row.cells
+            if cells:
+                raw = ((name, cells[place]) for name, place in wanted)
+                yield row.line, {name: cell if cell[:1] != '"' else cell_value(cell) for name, cell in raw}
 
     def edited(self, cells: Mapping[tuple[int, int], str], inserts: Mapping[int, Sequence[Mapping[str, str]]]) -> Table:
         """The table with new values at (row index, column index) and new records before row indexes.

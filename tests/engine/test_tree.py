@@ -385,7 +385,7 @@ def test_what_was_placed_is_told(tmp_path: Path) -> None:
     """Source, target and both digests of every file; links have none; sorted by source."""
     source = make(tmp_path / "s", {"b": b"1", "a": b"2", "aa/l": To("x")})
     built = tree.build(tree.walk(source), source, tmp_path / "t", Recipe({"a": "c"}, {"b": b"3"}), jobs=1)
-    one, two, three = (hashlib.blake2b(data, digest_size=20).hexdigest() for data in (b"1", b"2", b"3"))
+    one, two, three = (hashlib.sha256(data).hexdigest() for data in (b"1", b"2", b"3"))
     expected = [Placed("a", "c", two, two), Placed("aa/l", "aa/l", "", ""), Placed("b", "b", one, three)]
     assert built.placed == expected
 
@@ -428,7 +428,7 @@ def test_files_of_every_size_are_whole(tmp_path: Path, size: int) -> None:
     data = bytes(range(251)) * (size // 251 + 1)
     source = make(tmp_path / "s", {"x": data[:size]})
     built = tree.build(tree.walk(source), source, tmp_path / "t", Recipe(), tokens=Tokens(["zzz"]), jobs=1)
-    digest = hashlib.blake2b(data[:size], digest_size=20).hexdigest()
+    digest = hashlib.sha256(data[:size]).hexdigest()
     assert (tmp_path / "t/x").read_bytes() == data[:size]
     assert built.placed == [Placed("x", "x", digest, digest)]
     assert tree.hash_files(tmp_path / "t", ["x"]) == {"x": digest}
@@ -468,12 +468,12 @@ def test_a_link_put_in_a_files_place_is_not_followed(store: Path) -> None:
 
 
 def test_hashes_of_files(store: Path) -> None:
-    """BLAKE2b-160 of each content; "" where there is no file to read; the same with any number of workers."""
+    """SHA-256 of each content; "" where there is no file to read; the same with any number of workers."""
     os.mkfifo(store / "fifo")
     paths = ["a", "b/c/d/e/f", "missing", "b", "z/to file", "fifo", f"odd/{BYTES}"]
     expected = {path: "" for path in paths}
     for path in ("a", "b/c/d/e/f", f"odd/{BYTES}"):
-        expected[path] = hashlib.blake2b((store / path).read_bytes(), digest_size=20).hexdigest()
+        expected[path] = hashlib.sha256((store / path).read_bytes()).hexdigest()
     got = tree.hash_files(store, paths)
     assert got.pop("fifo") in (
         "",
