@@ -40,6 +40,7 @@ COMMANDS = {
     "map": ("map", "Old ids -> the ids of today."),
     "snapshots": ("snapshots", "List, verify or prune the trees from before each run."),
     "regenerate": ("regenerate", "Make score tables and manifests anew from the store."),
+    "dagster": ("dagster", "A Dagster instance follows the store: partition keys, history."),
     "doctor": ("doctor", "What this machine and file system can do."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
