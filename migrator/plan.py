@@ -172,9 +172,9 @@ def _stale(entries: Sequence[Entry]) -> list[Problem]:
     return [
         Problem(STALE_TABLE, path=entry.path, message=text)
         for entry in entries
-        if entry.kind == tree.FILE
+        if entry.path.endswith(".csv")
+        and entry.kind == tree.FILE
         and is_derived(entry.path)
-        and entry.path.endswith(".csv")
         and entry.path not in REBUILT_TABLES
     ]
 

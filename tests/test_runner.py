@@ -292,8 +292,13 @@ def test_prune_keeps_the_newest_good_one(base: Path) -> None:
         undo.rollback(site(base), gone[-1].run_id)
 
 
-def test_the_same_tree_with_any_number_of_workers(base: Path) -> None:
+@pytest.mark.parametrize("jobs", [2, 5])
+def test_the_same_tree_with_any_number_of_workers(base: Path, jobs: int) -> None:
+    """Trees, manifests apart from times, mappings, plans: whoever did what part of it."""
     shutil.copytree(base / "data", base / "other" / "data", symlinks=True)
-    runner.upgrade(site(base))
-    runner.upgrade(site(base / "other", jobs=3))
+    one, many = runner.upgrade(site(base)), runner.upgrade(site(base / "other", jobs=jobs))
     assert content(base / "data") == content(base / "other" / "data")
+    assert one.plan and many.plan and one.run and many.run
+    assert (one.plan.mapping, one.problems) == (many.plan.mapping, many.problems)
+    assert one.run.before == many.run.before
+    assert undo.rollback(site(base / "other", jobs=jobs)).status == "rolled-back"

@@ -66,8 +66,11 @@ def read_mapping(path: Path) -> dict[Key, str]:
     """One run's mapping. Raises CareNeeded where the file is missing or is not one."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return {(row["stage"], row["old_gen_id"]): row["new_gen_id"] for row in csv.DictReader(file)}
-    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
+            rows = csv.reader(file)
+            header = next(rows, [])
+            stage, old, new = map(header.index, MAPPING_COLUMNS)
+            return {(row[stage], row[old]): row[new] for row in rows if row}
+    except (OSError, ValueError, IndexError, csv.Error) as error:
         raise CareNeeded(f"a mapping cannot be read: {error}", where=path) from None
 
 

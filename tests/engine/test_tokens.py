@@ -146,3 +146,13 @@ def test_a_long_run_ends_as_a_run() -> None:
     search.feed(data)
     search.feed(b"aa ")
     assert search.close() == []
+
+
+@pytest.mark.parametrize("together", [1, 30, 10_000])
+def test_files_searched_together_find_what_each_has(monkeypatch: pytest.MonkeyPatch, together: int) -> None:
+    """However many make one text: the file and the line are those of the token, and none spans two files."""
+    monkeypatch.setattr(tokens, "_TOGETHER", together)
+    batch = tokens.Batch(tokens.Tokens(["old-1", "old 2", "joined"]))
+    for path, data in {"a": b"x\nold-1", "b": b"", "c": b"join", "d": b"ed old 2\n\nold-1\n", "e": b"old-12"}.items():
+        batch.add(path, data)
+    assert batch.close() == [("a", 2, "old-1"), ("d", 1, "old 2"), ("d", 3, "old-1")]

@@ -534,6 +534,49 @@ def forking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "_SERIAL_FILES", 0)
 
 
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+def test_results_stand_in_the_order_of_their_parts(jobs: int) -> None:
+    """Whichever process took which part, slow ones first; none is done twice, none left out."""
+
+    def slow_at_first(number: int) -> tuple[int, int]:
+        time.sleep(0.02 if number < 2 else 0)
+        return number, os.getpid()
+
+    found = workers.spread(slow_at_first, range(20), 20, jobs)
+    assert [number for number, _ in found] == list(range(20))
+    assert len({pid for _, pid in found}) <= jobs
+    assert workers.spread(slow_at_first, [], 20, jobs) == []
+
+
+def test_a_part_that_fails_ends_the_others() -> None:
+    """Its error is raised here, and no child is left that goes on."""
+
+    def fail(number: int) -> int:
+        if number == 3:
+            raise TryAgain("not now")
+        return number
+
+    with pytest.raises(TryAgain):
+        workers.spread(fail, range(50), 50, jobs=3)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.usefixtures("forking")
+def test_a_listing_by_several_processes_is_that_of_one(store: Path) -> None:
+    """In every order of files and folders at the top, with names that no text can hold."""
+    (store / "gens" / "draft").mkdir(parents=True, exist_ok=True)
+    for name in ("a", "a-b", "a b", "é", "a.b"):
+        (store / "gens" / "draft" / name).mkdir()
+        (store / "gens" / "draft" / name / "x").write_text(name)
+        (store / "gens" / f"{name}.txt").write_text(name)
+    os.mkdir(os.fsencode(store / "gens" / "draft") + b"/\xff")
+    assert tree.walk_shared(store, 3) == tree.walk(store)
+    assert tree.walk_shared(store, 1) == tree.walk(store)
+    with pytest.raises(MigratorError):
+        tree.walk_shared(store / "nowhere", 2)
+
+
 @pytest.mark.usefixtures("forking")
 def test_a_function_beside_gives_its_value() -> None:
     """From another process, or at once where one process is wanted; asked twice it says the same."""
