@@ -45,8 +45,15 @@ def run(
             after()
     except CareNeeded:
         raise
-    except BaseException:
-        exchange.switch(place, displaced, str(old_link) if old_link else "")
+    except BaseException as error:
+        try:
+            exchange.switch(place, displaced, str(old_link) if old_link else "")
+        except (OSError, MemoryError) as second:
+            raise CareNeeded(
+                f"the trees are exchanged and could not be exchanged back ({second}) after a failure: {error}",
+                where=f"live: {place.root}, the tree from before: {displaced}",
+                hint="migrator status says how it stands; the next writing command completes the record",
+            ) from error
         raise
     return displaced
 

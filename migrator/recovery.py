@@ -80,11 +80,16 @@ def _sweep(place: Place, backups: Path) -> None:
             files.remove_tree(path)
         else:
             files.remove_file(path)
-    for probe in (
+    for run in snapshots.of_root(backups, place.root):
+        torn = files.temporary(backups / run.run_id / snapshots.RUN_FILE)
+        if torn.exists():
+            files.remove_file(torn)
+    for leftover in (
         backups / f".probe-{os.stat(place.real).st_ino}",
         place.real.parent / f".{place.root.name}.probe",
+        snapshots.nascent(backups, place.real),
     ):
-        files.remove_tree(probe)
+        files.remove_tree(leftover)
 
 
 def _settle_upgrade(place: Place, owed: Journal) -> str:

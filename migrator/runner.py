@@ -5,10 +5,12 @@ A run holds the lock and first finishes or undoes what an earlier one owes; it e
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Collection
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 from migrator import __version__, build, commit, recovery, verify
@@ -149,7 +151,7 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
     except CareNeeded:
         raise
     except BaseException as error:  # the one broad handler: undo, say so, pass it on
-        failed = recovery.undo_upgrade(site.place, folder, run, described(error))
+        failed = _undo(site, folder, run, error)
         site.notify("failed", level="error", run_id=run.run_id, reason=described(error))
         if isinstance(error, Exception):
             raise RunFailed(failed, error) from error
@@ -159,34 +161,57 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
     return Outcome("committed", plan, snapshots.read(folder), tuple(done.problems))
 
 
+def _undo(site: Site, folder: Path, run: Run, error: BaseException) -> Run:
+    """Undo a run that failed. Raises where that fails too: then the next writing command does it."""
+    try:
+        return recovery.undo_upgrade(site.place, folder, run, described(error))
+    except (OSError, MemoryError) as second:
+        raise MigratorError(
+            f"{described(error)}; the data root is as before, but what the run built could not be cleared away: "
+            f"{described(second)}",
+            where=folder,
+            hint="mend the cause, then repeat the command: it clears away first",
+        ) from error
+
+
 def _begin(site: Site, plan: Plan, note: str) -> Run:
-    """Make the run's folder, its record and the journal: from here on a crash leaves something to undo."""
+    """Make the run's folder with its record, then the journal: from here on a crash leaves something to undo.
+
+    The folder appears under its name with the record in it: one without would be nobody's to remove.
+    """
     now = site.clock()
     stamp = now.strftime("%Y%m%d-%H%M%S")
-    run_id, tries = stamp, 1
-    while True:
+    number = max((run.number for run in site.runs()), default=0) + 1
+    nascent = snapshots.nascent(site.backups, site.place.real)
+    files.remove_tree(nascent)
+    files.make_dir(nascent)
+    for tries in count(1):
+        run_id = stamp if tries == 1 else f"{stamp}-{tries}"  # the same second twice, or a clock that went back
+        folder = site.backups / run_id
+        if folder.exists():
+            continue
+        run = Run(
+            run_id=run_id,
+            root=str(site.place.root),
+            number=number,
+            state=snapshots.BUILDING,
+            tree=str(site.place.new_tree(folder, run_id)),
+            linked=site.place.linked,
+            link=str(site.place.root.readlink()) if site.place.linked else "",
+            steps=[str(step) for step, _ in plan.steps],
+            started=now.isoformat(timespec="milliseconds"),
+            counts=dict(plan.counts),
+            mapping=str(site.mappings / run_id),
+            note=note,
+        )
+        snapshots.write(nascent, run)
         try:
-            files.make_dir(site.backups / run_id)
-            break
-        except FileExistsError:  # the same second twice, or a clock that went back
-            tries += 1
-            run_id = f"{stamp}-{tries}"
-    folder = site.backups / run_id
-    run = Run(
-        run_id=run_id,
-        root=str(site.place.root),
-        number=max((run.number for run in site.runs()), default=0) + 1,
-        state=snapshots.BUILDING,
-        tree=str(site.place.new_tree(folder, run_id)),
-        linked=site.place.linked,
-        link=str(site.place.root.readlink()) if site.place.linked else "",
-        steps=[str(step) for step, _ in plan.steps],
-        started=now.isoformat(timespec="milliseconds"),
-        counts=dict(plan.counts),
-        mapping=str(site.mappings / run_id),
-        note=note,
-    )
-    snapshots.write(folder, run)
+            files.rename(nascent, folder)
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # another root's run, in the same instant
+                continue
+            raise
+        break
     files.sync_dir(site.backups)
     journal.write(site.place.state, Journal(journal.UPGRADE, run_id, str(folder)))
     return run

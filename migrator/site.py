@@ -102,6 +102,8 @@ def described(cause: BaseException) -> str:
         return f"{cause.strerror or cause}" + (f": {cause.filename}" if cause.filename else "")
     if isinstance(cause, KeyboardInterrupt):
         return "interrupted"
+    if isinstance(cause, MemoryError):
+        return "not enough memory"
     return f"internal error: {cause!r}"
 
 
@@ -135,6 +137,6 @@ def copy_mappings(site: Site) -> list[str]:
             files.sync_dir(temporary)
             files.rename(temporary, target)
             copied.append(run_id)
-        except OSError as error:
-            site.notify("mapping-not-copied", level="warning", run_id=run_id, reason=str(error))
+        except (OSError, MemoryError) as error:
+            site.notify("mapping-not-copied", level="warning", run_id=run_id, reason=described(error))
     return copied

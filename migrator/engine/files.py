@@ -119,19 +119,24 @@ def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Put a whole file in the place of another: readers find the old or the new one, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.tmp")  # one writer holds the lock: a left-over is its predecessor's
+    new = temporary(path)  # one writer holds the lock: a left-over is its predecessor's
     with contextlib.suppress(FileNotFoundError):
-        remove_file(temporary)
-    fd = new_file(temporary)
+        remove_file(new)
+    fd = new_file(new)
     try:
-        write(fd, data, temporary)
-        finish(fd, temporary, mode, None, None)
-        _point("fsync", temporary)
+        write(fd, data, new)
+        finish(fd, new, mode, None, None)
+        _point("fsync", new)
         os.fsync(fd)
     finally:
         os.close(fd)
-    rename(temporary, path)
+    rename(new, path)
     sync_dir(path.parent)
+
+
+def temporary(path: Path) -> Path:
+    """Where the content of a file is written before it takes its place."""
+    return path.with_name(f".{path.name}.tmp")
 
 
 def append(path: Path, data: bytes) -> None:
