@@ -85,9 +85,9 @@ def _sweep(place: Place, backups: Path) -> None:
         if torn.exists():
             files.remove_file(torn)
     for leftover in (
-        backups / f".probe-{os.stat(place.real).st_ino}",
+        backups / f".probe-{place.mark}",
         place.real.parent / f".{place.root.name}.probe",
-        snapshots.nascent(backups, place.real),
+        backups / f".run-{place.mark}",
     ):
         files.remove_tree(leftover)
 

@@ -182,7 +182,7 @@ def _begin(site: Site, plan: Plan, note: str) -> Run:
     now = site.clock()
     stamp = now.strftime("%Y%m%d-%H%M%S")
     number = max((run.number for run in site.runs()), default=0) + 1
-    nascent = snapshots.nascent(site.backups, site.place.real)
+    nascent = site.backups / f".run-{site.place.mark}"
     files.remove_tree(nascent)
     files.make_dir(nascent)
     for tries in count(1):

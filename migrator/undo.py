@@ -37,7 +37,7 @@ def rollback(
         before = snapshots.read_manifest(folder / snapshots.BEFORE)
         site.notify("phase", name="verify", files=len(before.entries))
         require_sound(run, before, full)
-        live = tree.walk(site.place.real)
+        proven, live = tree.walk(Path(run.tree)), tree.walk(site.place.real)
         later = recovery.later_work(site.place.real, snapshots.read_manifest(folder / snapshots.AFTER))
         if later and not set_aside_new:
             shown = "; ".join(f"{path} ({what})" for path, what in later[:10])
@@ -54,7 +54,7 @@ def rollback(
         displaced = site.place.real if run.linked else Path(run.tree)
         ending = partial(recovery.finish_rollback, site.place, folder, run.with_(tree=str(displaced)))
         try:
-            commit.run(site.place, Path(run.tree), live, before.entries, link=run.link, after=ending)
+            commit.run(site.place, Path(run.tree), live, proven, link=run.link, after=ending)
         except CareNeeded:
             raise
         except BaseException:
@@ -90,6 +90,8 @@ def require_sound(run: Run, before: snapshots.Manifest, full: bool) -> None:
     if not Path(run.tree).is_dir():
         raise CareNeeded(f"the snapshot of run {run.run_id} is missing", where=run.tree, hint="restore it there")
     found = snapshots.damages(Path(run.tree), before, full=full)
+    if before.digest() != run.before:
+        found.append("its manifest is not the one of this run")
     if found:
         raise CareNeeded(
             f"the snapshot of run {run.run_id} is not what it was: {'; '.join(found[:5])}"

@@ -39,7 +39,7 @@ def make_dir(path: str | Path, mode: int = 0o777, *, dir_fd: int | None = None) 
 
 
 def make_dirs(path: Path) -> None:
-    """Make a folder and those above it, where they are missing."""
+    """Make a folder and those above it, where they are missing, durably: what is kept in them counts on them."""
     missing = []
     while not path.is_dir():
         missing.append(path)
@@ -47,6 +47,7 @@ def make_dirs(path: Path) -> None:
     for folder in reversed(missing):
         with contextlib.suppress(FileExistsError):
             make_dir(folder)
+            sync_dir(folder.parent)
 
 
 def new_file(path: str | Path, *, dir_fd: int | None = None) -> int:
@@ -187,6 +188,7 @@ def replace_link(path: Path, target: str, workspace: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         remove_file(temporary)
     symlink(target, temporary)
+    sync_dir(workspace)  # a rename out of another folder does not make the link itself durable everywhere
     rename(temporary, path)
 
 

@@ -103,11 +103,6 @@ def _proven(run: Run, folder: Path) -> Run:
     return run
 
 
-def nascent(backups: Path, tree: Path) -> Path:
-    """Where the folder of a root's next run is made, before it has its record and its name."""
-    return backups / f".run-{tree.stat().st_ino}"
-
-
 def of_root(backups: Path, root: Path) -> list[Run]:
     """The runs of one data root, oldest first."""
     try:
