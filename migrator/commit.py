@@ -17,6 +17,18 @@ from migrator.errors import CareNeeded, TryAgain
 _SHOWN = 10
 
 
+class BothWritten(CareNeeded):
+    """Somebody wrote into both trees during the exchange: a person compares them. Nothing was deleted."""
+
+    def __init__(self, old: Path, new: Path, late: list[str], also: list[str]) -> None:
+        super().__init__(
+            f"both trees were written to during the exchange: old {_list(late)}; new {_list(also)}",
+            where=f"old: {old}, new: {new}",
+            hint=f"stop all writers; compare {old} with {new}",
+        )
+        self.old, self.new = old, new
+
+
 def run(
     place: Place,
     new: Path,
@@ -72,11 +84,7 @@ def _late_writer(place: Place, displaced: Path, finished: Sequence[Entry], late:
     """Raise TryAgain, so that the switch is undone, or CareNeeded where the new tree was written to as well."""
     also = tree.differences(place.real, finished)
     if also:
-        raise CareNeeded(
-            f"both trees were written to during the exchange: old {_list(late)}; new {_list(also)}",
-            where=f"old: {displaced}, new: {place.real}",
-            hint=f"stop all writers; compare {displaced} with {place.real}",
-        )
+        raise BothWritten(displaced, place.real, late, also)
     raise TryAgain(
         f"somebody wrote into the old tree during the exchange: {_list(late)}; it is back in its place",
         where=place.root,

@@ -9,11 +9,12 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
 
-from migrator import __version__, build, commit, recovery, verify
+from migrator import __version__, build, commit, incident, recovery, verify
 from migrator import plan as planning
 from migrator.engine import exchange, files, journal, ledger, lock, snapshots, steps, tree
 from migrator.engine.journal import Journal
@@ -65,6 +66,7 @@ def upgrade(
     site.require_folders()
     with lock.hold(site.place.state, "upgrade", wait=site.wait):
         settle(site)
+        incident.record_killed(site)
         if read_pending(site, to):
             files.make_dirs(site.backups)
             exchange.require_switch(site.place, site.backups)
@@ -121,9 +123,12 @@ def require_space(site: Site, plan: Plan) -> None:
 
 
 def _execute(site: Site, plan: Plan, note: str) -> Outcome:
+    phase = incident.Phase(site.notify)
+    site = replace(site, notify=phase)
     run = _begin(site, plan, note)
     folder = site.folder(run.run_id)
     try:
+        journal.write(site.place.state, Journal(journal.UPGRADE, run.run_id, str(folder)))
         site.notify("run", folder=str(folder), run_id=run.run_id, steps=run.steps)
         for problem in plan.problems:
             if problem.kind == ID_COLLISION:
@@ -148,13 +153,16 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
         site.notify("phase", name="commit")
         ending = partial(recovery.finish_upgrade, site.place, folder, run)
         commit.run(site.place, new, plan.entries, finished.entries, after=ending)
-    except CareNeeded:
+    except CareNeeded as error:
+        page = incident.record(site, run, "upgrade", phase.name, error, plan.entries)
+        error.incident = str(page) if page else None
         raise
     except BaseException as error:  # the one broad handler: undo, say so, pass it on
         failed = _undo(site, folder, run, error)
         site.notify("failed", level="error", run_id=run.run_id, reason=described(error))
+        page = incident.record(site, failed, "upgrade", phase.name, error, plan.entries)
         if isinstance(error, Exception):
-            raise RunFailed(failed, error) from error
+            raise RunFailed(failed, error, page) from error
         raise
     copy_mappings(site)
     site.notify("committed", run_id=run.run_id)
@@ -175,7 +183,7 @@ def _undo(site: Site, folder: Path, run: Run, error: BaseException) -> Run:
 
 
 def _begin(site: Site, plan: Plan, note: str) -> Run:
-    """Make the run's folder with its record, then the journal: from here on a crash leaves something to undo.
+    """Make the run's folder with its record: from here on a crash leaves something to undo.
 
     The folder appears under its name with the record in it: one without would be nobody's to remove.
     """
@@ -213,7 +221,6 @@ def _begin(site: Site, plan: Plan, note: str) -> Run:
             raise
         break
     files.sync_dir(site.backups)
-    journal.write(site.place.state, Journal(journal.UPGRADE, run_id, str(folder)))
     return run
 
 

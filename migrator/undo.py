@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from migrator import commit, recovery
+from migrator import commit, incident, recovery
 from migrator.engine import journal, ledger, lock, snapshots, steps, tree
 from migrator.engine.journal import Journal
 from migrator.engine.snapshots import Run
@@ -30,6 +30,7 @@ def rollback(
     site.place.require()
     with lock.hold(site.place.state, "rollback", wait=site.wait):
         notes = tuple(settle(site))
+        incident.record_killed(site)
         run = _run_to_undo(site, run_id)
         if run.state in (snapshots.FAILED, snapshots.ROLLED_BACK):
             return Outcome("as-before", run=run, details=notes)
@@ -55,13 +56,21 @@ def rollback(
         ending = partial(recovery.finish_rollback, site.place, folder, run.with_(tree=str(displaced)))
         try:
             commit.run(site.place, Path(run.tree), live, proven, link=run.link, after=ending)
-        except CareNeeded:
+        except CareNeeded as error:
+            _report(site, run, error)
             raise
-        except BaseException:
+        except BaseException as error:
             recovery.undo_rollback(site.place, folder, run)
+            _report(site, run, error)
             raise
         site.notify("rolled-back", run_id=run.run_id)
         return Outcome("rolled-back", run=snapshots.read(folder), details=tuple(path for path, _ in later))
+
+
+def _report(site: Site, run: Run, error: BaseException) -> None:
+    page = incident.record(site, run, "rollback", "commit", error)
+    if isinstance(error, MigratorError):
+        error.incident = str(page) if page else None
 
 
 def _run_to_undo(site: Site, run_id: str | None) -> Run:

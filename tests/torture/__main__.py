@@ -33,7 +33,11 @@ def main(names: list[str]) -> int:
             short = tally.runs < kind.target and not tally.skipped
             bad = bad or short or bool(tally.violations)
             cells = (tally.points, tally.runs, kind.target, len(tally.violations), f"{tally.seconds:.0f}")
-            print(line(kind.name, *cells), "too few" if short else tally.skipped and f"skipped: {tally.skipped}", flush=True)
+            print(
+                line(kind.name, *cells),
+                "too few" if short else tally.skipped and f"skipped: {tally.skipped}",
+                flush=True,
+            )
             for violation in tally.violations[:SHOWN]:
                 print(f"  ! {violation}", flush=True)
     print(f"{time.monotonic() - started:.0f} s in all, on {len(os.sched_getaffinity(0))} cores")

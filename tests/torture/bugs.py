@@ -317,8 +317,14 @@ BUGS = (
     Bug("no fsync of folders", no_dir_fsync, _upgrade_cut, 60),
     Bug("files replaced without fsync", replaced_without_fsync, _upgrade_cut, 12),
     Bug("files written in place", written_in_place, partial(crash.torn, "upgrade", PLAIN)),
-    Bug("failed fsync tried again", fsync_tried_again, partial(errors.sweep, "upgrade", PLAIN, "EIO"), 12),
-    Bug("failed syncfs not noticed", sync_unchecked, partial(errors.sweep, "upgrade", PLAIN, "EIO"), 12),
+    Bug(
+        "failed fsync tried again",
+        fsync_tried_again,
+        partial(errors.sweep, "upgrade", PLAIN, "EIO", only=errors.DURABLE),
+    ),
+    Bug(
+        "failed syncfs not noticed", sync_unchecked, partial(errors.sweep, "upgrade", PLAIN, "EIO", only=errors.DURABLE)
+    ),
     Bug("two renames", two_renames, _upgrade_crash, 12),
     Bug("link removed, then made", link_removed_first, partial(crash.in_process, "upgrade", LINKED), 12),
     Bug("no look before the exchange", no_look_before, _by_path),

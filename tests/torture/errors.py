@@ -72,7 +72,7 @@ def one_run(world: World, k: int, calls: list[Call], name: str, always: bool) ->
     """One fault in one run, and whether what was said of it is so."""
     state = str(world.site().place.state)
     # what comes after the journal is gone is the copy of the mapping: told when it fails, and made later
-    ended = k > max(place for place, (_, path, _) in enumerate(calls) if path == state)
+    ended = k > max((place for place, (_, path, _) in enumerate(calls) if path == state), default=len(calls))
     world.reset()
     failing = Failing(k, FAULTS[name], always)
     failure: BaseException | None = None
@@ -109,11 +109,11 @@ def _said(
     return [] if world.is_old() else [f"said {failure!r}, and the tree is the new one"]
 
 
-def sweep(action: str, layout: str, name: str, base: Path, stride: int) -> Tally:
-    """One kind of fault at each system call of an action, once and from then on."""
+def sweep(action: str, layout: str, name: str, base: Path, stride: int, *, only: tuple[str, ...] = ()) -> Tally:
+    """One kind of fault at each system call of an action (or at `only` these), once and from then on."""
     world = World(base, ACTIONS[action], layout)
     calls = calls_of(world.act)
-    chosen = sample(calls, world, stride, len(name))
+    chosen = [k for k in sample(calls, world, stride, len(name)) if not only or calls[k][0] in only]
     signal.signal(signal.SIGTERM, _on_term)
 
     def runs() -> Iterator[list[str]]:

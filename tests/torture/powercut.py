@@ -289,7 +289,7 @@ def states(recorder: Recorder, stride: int) -> Iterator[tuple[str, bool, Disk]]:
             if mark in seen:
                 continue
             seen.add(mark)
-            if len(seen) % thin == 0:
+            if len(seen) % thin == 1 or thin == 1:
                 yield f"cut after call {end} of {len(operations)}, {text}", end == len(operations), disk
 
 

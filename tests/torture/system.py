@@ -125,7 +125,9 @@ class Libc:
 
     def renameat2(self, from_fd: int, a: bytes, to_fd: int, b: bytes, flags: Any) -> int:
         """Exchange two names."""
-        return self._call("exchange", os.fsdecode(a), (os.fsdecode(b),), self._real.renameat2, from_fd, a, to_fd, b, flags)
+        return self._call(
+            "exchange", os.fsdecode(a), (os.fsdecode(b),), self._real.renameat2, from_fd, a, to_fd, b, flags
+        )
 
     def syncfs(self, fd: int) -> int:
         """Make a file system durable."""

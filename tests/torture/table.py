@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.torture import bugs, crash, damage, errors, powercut, together
+from tests.torture import bugs, crash, damage, disks, errors, powercut, together
 
 KINDS = (
     crash.IN_PROCESS,
@@ -11,6 +11,8 @@ KINDS = (
     crash.AGAIN,
     errors.ERRORS,
     powercut.MODELLED,
+    disks.CUTS,
+    disks.NO_ROOM,
     together.WRITERS,
     together.LOCKS,
     together.RUNNERS,

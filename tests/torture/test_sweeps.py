@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.torture import __main__ as driver
-from tests.torture import crash, damage, errors, kinds, powercut, together
+from tests.torture import crash, damage, disks, errors, kinds, powercut, together
 from tests.torture.kinds import Job, Kind, Tally
 
 THIN: list[tuple[Kind, int, int]] = [  # kind, each so-manieth job, each so-manieth point
@@ -15,14 +15,16 @@ THIN: list[tuple[Kind, int, int]] = [  # kind, each so-manieth job, each so-mani
     (crash.BY_SIGNAL, 1, 30),
     (crash.TORN, 1, 30),
     (crash.AGAIN, 3, 40),
-    (errors.ERRORS, 7, 120),
-    (powercut.MODELLED, 3, 60),
+    (errors.ERRORS, 7, 160),
+    (powercut.MODELLED, 1, 240),
+    (disks.CUTS, 1, 120),
+    (disks.NO_ROOM, 1, 6),
     (together.WRITERS, 1, 30),
     (together.LOCKS, 1, 10),
     (together.RUNNERS, 1, 60),
     (together.READERS, 1, 20),
     (together.ORPHANS, 1, 15),
-    (damage.DAMAGES, 1, 20),
+    (damage.DAMAGES, 1, 40),
 ]
 SHARES = [
     pytest.param(job, stride, id=f"{kind.name}-{number}")

@@ -311,7 +311,9 @@ WRITERS = Kind(
         for way in ("by path", "by descriptor")
     ],
 )
-LOCKS = Kind("lock", 500, [partial(lock_is_held, action, layout) for action in ACTIONS for layout in LAYOUTS] + [handed_over])
+LOCKS = Kind(
+    "lock", 500, [partial(lock_is_held, action, layout) for action in ACTIONS for layout in LAYOUTS] + [handed_over]
+)
 RUNNERS = Kind("four runners", 200, [runners])
 READERS = Kind("exchanges under readers", 20_000, [partial(readers, layout) for layout in LAYOUTS])
 ORPHANS = Kind("killed with workers", 30, [orphans])

@@ -191,27 +191,36 @@ LAYOUTS = (PLAIN, LINKED)
 
 
 @functools.lru_cache(maxsize=8)
-def _discovered(folder: Path) -> tuple[Step, ...]:
+def _discovered(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> tuple[Step, ...]:
     return tuple(_discover(folder))
 
 
 _discover = steps.discover
 
 
+def _remembered(folder: Path) -> list[Step]:
+    statuses = [(path.name, path.stat()) for path in sorted(folder.iterdir())] if folder.is_dir() else []
+    return list(_discovered(folder, tuple((name, s.st_mtime_ns, s.st_ctime_ns) for name, s in statuses)))
+
+
 def remember_steps() -> None:
-    """Compile the steps once a process: half of a tiny run's time, and no sweep edits them."""
-    steps.discover = lambda folder: list(_discovered(folder))
+    """Compile the steps once a process: half of a tiny run's time. Edited ones are read again."""
+    steps.discover = _remembered
 
 
 class World:
     """A data root at base/work in the state that an action starts from; `reset` brings that state back."""
 
-    def __init__(self, base: Path, action: Action, layout: str = PLAIN, jobs: int = 1) -> None:
+    def __init__(
+        self, base: Path, action: Action, layout: str = PLAIN, jobs: int = 1, work: Path | None = None
+    ) -> None:
         remember_steps()
         self.base, self.action, self.layout, self.jobs = base, action, layout, jobs
-        self.work = base / "work"
+        self.work = work or base / "work"  # elsewhere where another file system is to be tried
         shutil.rmtree(base, ignore_errors=True)
-        self.work.mkdir(parents=True)
+        base.mkdir(parents=True)
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir()
         if layout == LINKED:
             tiny_store(self.work / "store")
             (self.work / "data").symlink_to("store")
