@@ -49,6 +49,7 @@ def run(
     old_link = place.root.readlink() if place.linked else None
     displaced = exchange.switch(place, new, link)
     try:
+        _keep_times(displaced, live, place.real, finished)
         exchange.sync_switch(place, displaced)
         late = tree.differences(displaced, live)
         if late:
@@ -60,6 +61,7 @@ def run(
     except BaseException as error:
         try:
             exchange.switch(place, displaced, str(old_link) if old_link else "")
+            _keep_times(place.real, live, new, finished)
         except (OSError, MemoryError) as second:
             raise CareNeeded(
                 f"the trees are exchanged and could not be exchanged back ({second}) after a failure: {error}",
@@ -68,6 +70,12 @@ def run(
             ) from error
         raise
     return displaced
+
+
+def _keep_times(old: Path, live: Sequence[Entry], new: Path, finished: Sequence[Entry]) -> None:
+    """Both tops as they were listed: their own time is the one thing that the exchange may touch."""
+    exchange.keep_time(old, live[0].mtime_ns)
+    exchange.keep_time(new, finished[0].mtime_ns)
 
 
 def _unchanged(root: Path, entries: Sequence[Entry]) -> None:

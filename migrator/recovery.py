@@ -108,6 +108,9 @@ def _settle_upgrade(place: Place, owed: Journal) -> str:
     run = run.with_(tree=run.tree if not run.linked else _link_target(place, run))
     before = snapshots.read_manifest(folder / snapshots.BEFORE)
     after = snapshots.read_manifest(folder / snapshots.AFTER)
+    if run.state == snapshots.BUILDING:  # killed between the exchange and what follows it
+        exchange.keep_time(Path(run.tree), before.entries[0].mtime_ns)
+        exchange.keep_time(place.real, after.entries[0].mtime_ns)
     if run.state == snapshots.BUILDING and snapshots.damages(Path(run.tree), before, full=False):
         if snapshots.damages(place.real, after, full=False):
             raise CareNeeded(
@@ -155,10 +158,13 @@ def undo_upgrade(place: Place, folder: Path, run: Run, reason: str) -> Run:
 def _settle_rollback(place: Place, owed: Journal) -> str:
     folder = Path(owed.folder)
     run = snapshots.read(folder)
+    top = snapshots.read_manifest(folder / snapshots.BEFORE).entries[0]
     if is_applied(place, owed.run_id):
         tree_before = _link_target(place, run) if run.linked else str(folder / "tree")
+        exchange.keep_time(Path(tree_before), top.mtime_ns)
         undo_rollback(place, folder, run.with_(tree=tree_before))
         return f"the rollback of run {owed.run_id} had been interrupted before it happened; the tree is as it was"
+    exchange.keep_time(place.real, top.mtime_ns)
     tree_after = str(place.real.parent / f"{place.root.name}.{run.run_id}") if run.linked else run.tree
     finish_rollback(place, folder, run.with_(tree=tree_after))
     return f"the rollback of run {owed.run_id} had happened; its record is complete now"

@@ -183,7 +183,7 @@ def test_its_own_failure_is_a_note_and_makes_nothing_worse(world: World, monkeyp
         nonlocal failing
         seen[0] += 1
         failing = failing or "incident" in path
-        if seen[0] == k or failing and "incident" in path:
+        if seen[0] == k or (failing and "incident" in path):
             raise OSError(errno.ENOSPC, "full", path)
 
     one = world.site(notify=lambda event, **fields: events.append(event))

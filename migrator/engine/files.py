@@ -105,6 +105,12 @@ def set_link_attributes(name: str, owner: tuple[int, int] | None, mtime_ns: int,
     os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=dir_fd, follow_symlinks=False)
 
 
+def set_time(path: str | Path, mtime_ns: int) -> None:
+    """Give a folder its time."""
+    _point("attributes", path)
+    os.utime(path, ns=(mtime_ns, mtime_ns), follow_symlinks=False)
+
+
 # -- replacing and appending
 
 

@@ -146,6 +146,10 @@ def not_exchanged_back() -> Patches:
     return [(exchange, "switch", switch)]
 
 
+def times_not_kept() -> Patches:
+    return [(exchange, "keep_time", _nothing)]
+
+
 # -- the record
 
 
@@ -330,6 +334,7 @@ BUGS = (
     Bug("no look before the exchange", no_look_before, _by_path),
     Bug("no look after the exchange", no_look_after, _by_path),
     Bug("not exchanged back", not_exchanged_back, _by_path),
+    Bug("times of the trees not kept", times_not_kept, partial(crash.as_on_xfs, "upgrade"), 12),
     Bug("no journal", no_journal, _upgrade_crash, 12),
     Bug("journal late", journal_late, _upgrade_crash, 12),
     Bug("journal removed first", journal_removed_first, _upgrade_crash, 12),

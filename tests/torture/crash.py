@@ -6,17 +6,19 @@ the other half really dies, by SIGKILL in a forked child, before the k-th act of
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from migrator.engine import files
 from migrator.errors import MigratorError
 from tests.faults import killed_at, points
 from tests.torture.kinds import Kind, Tally, in_order, tallied
 from tests.torture.system import Call, Cut, system
-from tests.torture.world import ACTIONS, LAYOUTS, World, recover
+from tests.torture.world import ACTIONS, LAYOUTS, PLAIN, World, recover
 
 
 class Crash(BaseException):
@@ -172,8 +174,36 @@ def again(action: str, layout: str, base: Path, stride: int) -> Tally:
     return Tally(total, tally.runs, tally.violations, tally.seconds)
 
 
+@contextmanager
+def touching() -> Iterator[None]:
+    """An exchange as xfs does it: both tops get the time of now."""
+    real = files.exchange
+
+    def exchange(a: str | Path, b: str | Path) -> None:
+        real(a, b)
+        os.utime(a)
+        os.utime(b)
+
+    files.exchange = exchange
+    try:
+        yield
+    finally:
+        files.exchange = real
+
+
+def as_on_xfs(action: str, base: Path, stride: int) -> Tally:
+    """The same where the exchange changes the trees' own times, which are to be as they were."""
+    with touching():
+        return in_process(action, PLAIN, base, stride)
+
+
 CASES = [(action, layout) for action in ACTIONS for layout in LAYOUTS]
-IN_PROCESS = Kind("crash, in process", 500, [partial(in_process, *case) for case in CASES], 3)
+IN_PROCESS = Kind(
+    "crash, in process",
+    500,
+    [partial(in_process, *case) for case in CASES] + [partial(as_on_xfs, name) for name in ("upgrade", "rollback")],
+    3,
+)
 BY_SIGNAL = Kind("crash, SIGKILL", 500, [partial(by_signal, *case) for case in CASES])
 TORN = Kind("torn write", 300, [partial(torn, *case) for case in CASES])
 AGAIN = Kind("crash in recovery", 2000, [partial(again, *case) for case in CASES])

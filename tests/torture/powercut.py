@@ -20,7 +20,7 @@ from migrator.engine import snapshots
 from migrator.errors import MigratorError
 from tests.torture.crash import told
 from tests.torture.kinds import Kind, Tally, in_order, tallied
-from tests.torture.system import Call, system
+from tests.torture.system import system
 from tests.torture.world import ACTIONS, LAYOUTS, World
 
 
