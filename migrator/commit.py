@@ -17,6 +17,18 @@ from migrator.errors import CareNeeded, TryAgain
 _SHOWN = 10
 
 
+class BothWritten(CareNeeded):
+    """Somebody wrote into both trees during the exchange: a person compares them. Nothing was deleted."""
+
+    def __init__(self, old: Path, new: Path, late: list[str], also: list[str]) -> None:
+        super().__init__(
+            f"both trees were written to during the exchange: old {_list(late)}; new {_list(also)}",
+            where=f"old: {old}, new: {new}",
+            hint=f"stop all writers; compare {old} with {new}",
+        )
+        self.old, self.new = old, new
+
+
 def run(
     place: Place,
     new: Path,
@@ -37,6 +49,7 @@ def run(
     old_link = place.root.readlink() if place.linked else None
     displaced = exchange.switch(place, new, link)
     try:
+        _keep_times(displaced, live, place.real, finished)
         exchange.sync_switch(place, displaced)
         late = tree.differences(displaced, live)
         if late:
@@ -45,10 +58,24 @@ def run(
             after()
     except CareNeeded:
         raise
-    except BaseException:
-        exchange.switch(place, displaced, str(old_link) if old_link else "")
+    except BaseException as error:
+        try:
+            exchange.switch(place, displaced, str(old_link) if old_link else "")
+            _keep_times(place.real, live, new, finished)
+        except (OSError, MemoryError) as second:
+            raise CareNeeded(
+                f"the trees are exchanged and could not be exchanged back ({second}) after a failure: {error}",
+                where=f"live: {place.root}, the tree from before: {displaced}",
+                hint="migrator status says how it stands; the next writing command completes the record",
+            ) from error
         raise
     return displaced
+
+
+def _keep_times(old: Path, live: Sequence[Entry], new: Path, finished: Sequence[Entry]) -> None:
+    """Both tops as they were listed: their own time is the one thing that the exchange may touch."""
+    exchange.keep_time(old, live[0].mtime_ns)
+    exchange.keep_time(new, finished[0].mtime_ns)
 
 
 def _unchanged(root: Path, entries: Sequence[Entry]) -> None:
@@ -65,11 +92,7 @@ def _late_writer(place: Place, displaced: Path, finished: Sequence[Entry], late:
     """Raise TryAgain, so that the switch is undone, or CareNeeded where the new tree was written to as well."""
     also = tree.differences(place.real, finished)
     if also:
-        raise CareNeeded(
-            f"both trees were written to during the exchange: old {_list(late)}; new {_list(also)}",
-            where=f"old: {displaced}, new: {place.real}",
-            hint=f"stop all writers; compare {displaced} with {place.real}",
-        )
+        raise BothWritten(displaced, place.real, late, also)
     raise TryAgain(
         f"somebody wrote into the old tree during the exchange: {_list(late)}; it is back in its place",
         where=place.root,

@@ -10,10 +10,11 @@ from __future__ import annotations
 class MigratorError(Exception):
     """The answer is no; the live tree is untouched.
 
-    `where` names the path or generation, `hint` is what to type next. Both may be None.
+    `where` names the path or generation, `hint` is what to type next, `incident` a page about it. All may be None.
     """
 
     exit_code = 1
+    incident: str | None = None
 
     def __init__(self, message: str, *, where: object | None = None, hint: str | None = None) -> None:
         super().__init__(message)

@@ -100,12 +100,17 @@ def _sweep(place: Place, backups: Path) -> None:
             files.remove_tree(path)
         else:
             files.remove_file(path)
-    for probe in (
-        backups / f".probe-{os.stat(place.real).st_ino}",
+    for run in snapshots.of_root(backups, place.root):
+        torn = files.temporary(backups / run.run_id / snapshots.RUN_FILE)
+        if torn.exists():
+            files.remove_file(torn)
+    for leftover in (
+        backups / f".probe-{place.mark}",
         place.real.parent / f".{place.root.name}.probe",
         place.workshop,
+        backups / f".run-{place.mark}",
     ):
-        files.remove_tree(probe)
+        files.remove_tree(leftover)
 
 
 def _settle_upgrade(place: Place, owed: Journal) -> str:
@@ -124,6 +129,9 @@ def _settle_upgrade(place: Place, owed: Journal) -> str:
     run = run.with_(tree=run.tree if not run.linked else _link_target(place, run))
     before = snapshots.read_manifest(folder / snapshots.BEFORE)
     after = snapshots.read_manifest(folder / snapshots.AFTER)
+    if run.state == snapshots.BUILDING:  # killed between the exchange and what follows it
+        exchange.keep_time(Path(run.tree), before.entries[0].mtime_ns)
+        exchange.keep_time(place.real, after.entries[0].mtime_ns)
     if run.state == snapshots.BUILDING and snapshots.damages(Path(run.tree), before, full=False):
         if snapshots.damages(place.real, after, full=False):
             raise CareNeeded(
@@ -171,10 +179,13 @@ def undo_upgrade(place: Place, folder: Path, run: Run, reason: str) -> Run:
 def _settle_rollback(place: Place, owed: Journal) -> str:
     folder = Path(owed.folder)
     run = snapshots.read(folder)
+    top = snapshots.read_manifest(folder / snapshots.BEFORE).entries[0]
     if is_applied(place, owed.run_id):
         tree_before = _link_target(place, run) if run.linked else str(folder / "tree")
+        exchange.keep_time(Path(tree_before), top.mtime_ns)
         undo_rollback(place, folder, run.with_(tree=tree_before))
         return f"the rollback of run {owed.run_id} had been interrupted before it happened; the tree is as it was"
+    exchange.keep_time(place.real, top.mtime_ns)
     tree_after = str(place.real.parent / f"{place.root.name}.{run.run_id}") if run.linked else run.tree
     finish_rollback(place, folder, run.with_(tree=tree_after))
     return f"the rollback of run {owed.run_id} had happened; its record is complete now"

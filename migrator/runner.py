@@ -5,13 +5,16 @@ A run holds the lock and first finishes or undoes what an earlier one owes; it e
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 
-from migrator import __version__, build, commit, rebuild, recovery, verify
+from migrator import __version__, build, commit, incident, rebuild, recovery, verify
 from migrator import plan as planning
 from migrator.engine import exchange, files, journal, ledger, lock, snapshots, steps, tree, workers
 from migrator.engine.journal import Journal
@@ -63,6 +66,7 @@ def upgrade(
     site.require_folders()
     with lock.hold(site.place.state, "upgrade", wait=site.wait):
         settle(site)
+        incident.record_killed(site)
         if read_pending(site, to):
             files.make_dirs(site.backups)
             exchange.require_switch(site.place, site.backups)
@@ -119,9 +123,12 @@ def require_space(site: Site, plan: Plan) -> None:
 
 
 def _execute(site: Site, plan: Plan, note: str) -> Outcome:
+    phase = incident.Phase(site.notify)
+    site = replace(site, notify=phase)
     run = _begin(site, plan, note)
     folder = site.folder(run.run_id)
     try:
+        journal.write(site.place.state, Journal(journal.UPGRADE, run.run_id, str(folder)))
         site.notify("run", folder=str(folder), run_id=run.run_id, steps=run.steps)
         for problem in plan.problems:
             if problem.kind == ID_COLLISION:
@@ -150,49 +157,74 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
         site.notify("phase", name="commit")
         ending = partial(recovery.finish_upgrade, site.place, folder, run)
         commit.run(site.place, new, plan.entries, finished.entries, after=ending)
-    except CareNeeded:
+    except CareNeeded as error:
+        page = incident.record(site, run, "upgrade", phase.name, error, plan.entries)
+        error.incident = str(page) if page else None
         raise
     except BaseException as error:  # the one broad handler: undo, say so, pass it on
-        failed = recovery.undo_upgrade(site.place, folder, run, described(error))
+        failed = _undo(site, folder, run, error)
         site.notify("failed", level="error", run_id=run.run_id, reason=described(error))
+        page = incident.record(site, failed, "upgrade", phase.name, error, plan.entries)
         if isinstance(error, Exception):
-            raise RunFailed(failed, error) from error
+            raise RunFailed(failed, error, page) from error
         raise
     copy_mappings(site)
     site.notify("committed", run_id=run.run_id)
     return Outcome("committed", plan, snapshots.read(folder), tuple(done.problems))
 
 
+def _undo(site: Site, folder: Path, run: Run, error: BaseException) -> Run:
+    """Undo a run that failed. Raises where that fails too: then the next writing command does it."""
+    try:
+        return recovery.undo_upgrade(site.place, folder, run, described(error))
+    except (OSError, MemoryError) as second:
+        raise MigratorError(
+            f"{described(error)}; the data root is as before, but what the run built could not be cleared away: "
+            f"{described(second)}",
+            where=folder,
+            hint="mend the cause, then repeat the command: it clears away first",
+        ) from error
+
+
 def _begin(site: Site, plan: Plan, note: str) -> Run:
-    """Make the run's folder, its record and the journal: from here on a crash leaves something to undo."""
+    """Make the run's folder with its record: from here on a crash leaves something to undo.
+
+    The folder appears under its name with the record in it: one without would be nobody's to remove.
+    """
     now = site.clock()
     stamp = now.strftime("%Y%m%d-%H%M%S")
-    run_id, tries = stamp, 1
-    while True:
+    number = max((run.number for run in site.runs()), default=0) + 1
+    nascent = site.backups / f".run-{site.place.mark}"
+    files.remove_tree(nascent)
+    files.make_dir(nascent)
+    for tries in count(1):
+        run_id = stamp if tries == 1 else f"{stamp}-{tries}"  # the same second twice, or a clock that went back
+        folder = site.backups / run_id
+        if folder.exists():
+            continue
+        run = Run(
+            run_id=run_id,
+            root=str(site.place.root),
+            number=number,
+            state=snapshots.BUILDING,
+            tree=str(site.place.new_tree(folder, run_id)),
+            linked=site.place.linked,
+            link=str(site.place.root.readlink()) if site.place.linked else "",
+            steps=[str(step) for step, _ in plan.steps],
+            started=now.isoformat(timespec="milliseconds"),
+            counts=dict(plan.counts),
+            mapping=str(site.mappings / run_id),
+            note=note,
+        )
+        snapshots.write(nascent, run)
         try:
-            files.make_dir(site.backups / run_id)
-            break
-        except FileExistsError:  # the same second twice, or a clock that went back
-            tries += 1
-            run_id = f"{stamp}-{tries}"
-    folder = site.backups / run_id
-    run = Run(
-        run_id=run_id,
-        root=str(site.place.root),
-        number=max((run.number for run in site.runs()), default=0) + 1,
-        state=snapshots.BUILDING,
-        tree=str(site.place.new_tree(folder, run_id)),
-        linked=site.place.linked,
-        link=str(site.place.root.readlink()) if site.place.linked else "",
-        steps=[str(step) for step, _ in plan.steps],
-        started=now.isoformat(timespec="milliseconds"),
-        counts=dict(plan.counts),
-        mapping=str(site.mappings / run_id),
-        note=note,
-    )
-    snapshots.write(folder, run)
+            files.rename(nascent, folder)
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # another root's run, in the same instant
+                continue
+            raise
+        break
     files.sync_dir(site.backups)
-    journal.write(site.place.state, Journal(journal.UPGRADE, run_id, str(folder)))
     return run
 
 

@@ -84,12 +84,13 @@ class Outcome:
 class RunFailed(MigratorError):
     """A run that was undone: the tree is as before. `run` is its record; the exit code is that of the cause."""
 
-    def __init__(self, run: Run, cause: BaseException) -> None:
+    def __init__(self, run: Run, cause: BaseException, incident: Path | None = None) -> None:
         text = described(cause)
         where = cause.where if isinstance(cause, MigratorError) else None
         hint = cause.hint if isinstance(cause, MigratorError) else None
         super().__init__(f"{text}; the run was undone, the data root is as before", where=where, hint=hint)
         self.run = run
+        self.incident = None if incident is None else str(incident)
         if isinstance(cause, MigratorError):
             self.exit_code = cause.exit_code
 
@@ -102,6 +103,8 @@ def described(cause: BaseException) -> str:
         return f"{cause.strerror or cause}" + (f": {cause.filename}" if cause.filename else "")
     if isinstance(cause, KeyboardInterrupt):
         return "interrupted"
+    if isinstance(cause, MemoryError):
+        return "not enough memory"
     return f"internal error: {cause!r}"
 
 
@@ -132,9 +135,9 @@ def copy_mappings(site: Site) -> list[str]:
             files.make_dir(temporary)
             for path in sorted(source.iterdir()):
                 files.write_new(temporary / path.name, path.read_bytes())
-            files.sync_dir(temporary)
+            files.sync_file_system(temporary)  # a copy under its own name is believed to be whole
             files.rename(temporary, target)
             copied.append(run_id)
-        except OSError as error:
-            site.notify("mapping-not-copied", level="warning", run_id=run_id, reason=str(error))
+        except (OSError, MemoryError) as error:
+            site.notify("mapping-not-copied", level="warning", run_id=run_id, reason=described(error))
     return copied

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from migrator import commit, recovery
+from migrator import commit, incident, recovery
 from migrator.engine import journal, ledger, lock, snapshots, steps, tree
 from migrator.engine.journal import Journal
 from migrator.engine.snapshots import Run
+from migrator.engine.tree import Entry
 from migrator.engine.workers import Beside
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError
 from migrator.site import Outcome, Site, settle
@@ -31,6 +32,7 @@ def rollback(
     site.place.require()
     with lock.hold(site.place.state, "rollback", wait=site.wait):
         notes = tuple(settle(site))
+        incident.record_killed(site)
         run = _run_to_undo(site, run_id)
         if run.state in (snapshots.FAILED, snapshots.ROLLED_BACK):
             return Outcome("as-before", run=run, details=notes)
@@ -40,7 +42,7 @@ def rollback(
         untouched = Beside(lambda: live == _listed(folder, snapshots.AFTER).entries, len(live), site.jobs)
         try:
             before = _listed(folder, snapshots.BEFORE)
-            require_sound(run, before, full)
+            proven = require_sound(run, before, full)
             later = [] if untouched.result() else recovery.later_work(site.place.real, _listed(folder, snapshots.AFTER))
         finally:
             untouched.abandon()
@@ -59,11 +61,13 @@ def rollback(
         displaced = site.place.real if run.linked else Path(run.tree)
         ending = partial(recovery.finish_rollback, site.place, folder, run.with_(tree=str(displaced)))
         try:
-            commit.run(site.place, Path(run.tree), live, before.entries, link=run.link, after=ending)
-        except CareNeeded:
+            commit.run(site.place, Path(run.tree), live, proven, link=run.link, after=ending)
+        except CareNeeded as error:
+            _report(site, run, error)
             raise
-        except BaseException:
+        except BaseException as error:
             recovery.undo_rollback(site.place, folder, run)
+            _report(site, run, error)
             raise
         site.notify("rolled-back", run_id=run.run_id)
         return Outcome("rolled-back", run=snapshots.read(folder), details=tuple(path for path, _ in later))
@@ -71,6 +75,12 @@ def rollback(
 
 def _listed(folder: Path, name: str) -> snapshots.Manifest:
     return snapshots.read_manifest(folder / name)
+
+
+def _report(site: Site, run: Run, error: BaseException) -> None:
+    page = incident.record(site, run, "rollback", "commit", error)
+    if isinstance(error, MigratorError):
+        error.incident = str(page) if page else None
 
 
 def _run_to_undo(site: Site, run_id: str | None) -> Run:
@@ -94,11 +104,14 @@ def _run_to_undo(site: Site, run_id: str | None) -> Run:
     return run
 
 
-def require_sound(run: Run, before: snapshots.Manifest, full: bool) -> None:
-    """Raise CareNeeded where a snapshot is missing or is not what its manifest says."""
+def require_sound(run: Run, before: snapshots.Manifest, full: bool) -> Sequence[Entry]:
+    """The listing of a snapshot. Raises CareNeeded where it is missing or is not what its manifest says."""
     if not Path(run.tree).is_dir():
         raise CareNeeded(f"the snapshot of run {run.run_id} is missing", where=run.tree, hint="restore it there")
-    found = snapshots.damages(Path(run.tree), before, full=full)
+    entries = tree.walk_shared(Path(run.tree))
+    found = snapshots.damages(Path(run.tree), before, full=full, entries=entries)
+    if before.digest() != run.before:
+        found.append("its manifest is not the one of this run")
     if found:
         raise CareNeeded(
             f"the snapshot of run {run.run_id} is not what it was: {'; '.join(found[:5])}"
@@ -106,6 +119,7 @@ def require_sound(run: Run, before: snapshots.Manifest, full: bool) -> None:
             where=run.tree,
             hint=f"migrator snapshots verify {run.run_id}   (the live tree is untouched)",
         )
+    return entries
 
 
 def adopt(site: Site, run_id: str) -> Outcome:

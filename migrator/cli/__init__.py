@@ -76,6 +76,8 @@ class _Lazy(click.Group):
             raise
         except OSError as error:
             return _told(MigratorError(error.strerror or str(error), where=error.filename))
+        except MemoryError:
+            return _told(MigratorError("there is not enough memory", hint="nothing has been changed"))
         except (KeyboardInterrupt, EOFError, click.Abort):
             from migrator.cli.screen import report_interrupt
 

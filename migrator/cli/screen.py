@@ -248,9 +248,13 @@ def report_error(error: MigratorError) -> None:
     if wants_json():
         run = getattr(error, "run", None)
         status = "rolled-back" if run is not None else "refused"
-        found = {"run_id": run.run_id, "steps": run.steps} if run is not None else {}
+        found: dict[str, object] = {"run_id": run.run_id, "steps": run.steps} if run is not None else {}
+        if error.incident:
+            found["incident"] = error.incident
         print_json(_error_object(status, error.message, error.where, hint, error.exit_code) | found)
     say_error(error.message, error.where, hint)
+    if error.incident:
+        click.echo(f"  incident: {plain(error.incident)}", err=True)
 
 
 _BROKEN_OFF = {

@@ -7,6 +7,7 @@ neither can be done the run refuses before any work and says how to turn the roo
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -38,6 +39,11 @@ class Place:
         if not absolute.name:
             raise UsageError("the root of the file system cannot be a data root", where=absolute)
         return cls(root, parent / f".{absolute.name}{STATE_SUFFIX}")
+
+    @property
+    def mark(self) -> str:
+        """What tells our left-overs in shared backups from those of another root."""
+        return hashlib.blake2b(os.fsencode(self.root), digest_size=8).hexdigest()
 
     @property
     def linked(self) -> bool:
@@ -136,7 +142,7 @@ def require_switch(place: Place, backups: Path) -> None:
 
 
 def _probe_exchange(place: Place, backups: Path) -> None:
-    here, there = place.state / "probe", backups / f".probe-{os.stat(place.real).st_ino}"
+    here, there = place.state / "probe", backups / f".probe-{place.mark}"
     for folder in (here, there):
         files.remove_tree(folder)
     try:
@@ -182,6 +188,13 @@ def switch(place: Place, tree: Path, link: str = "") -> Path:
         return displaced
     files.exchange(place.root, tree)
     return tree
+
+
+def keep_time(tree: Path, mtime_ns: int) -> None:
+    """Give the top of a switched tree the time that it had: xfs takes an exchange for a change of both, ext4 does not."""
+    if tree.stat().st_mtime_ns != mtime_ns:
+        files.set_time(tree, mtime_ns)
+        files.sync_dir(tree)
 
 
 def sync_switch(place: Place, tree: Path) -> None:

@@ -39,7 +39,7 @@ def make_dir(path: str | Path, mode: int = 0o777, *, dir_fd: int | None = None) 
 
 
 def make_dirs(path: Path) -> None:
-    """Make a folder and those above it, where they are missing."""
+    """Make a folder and those above it, where they are missing, durably: what is kept in them counts on them."""
     missing = []
     while not path.is_dir():
         missing.append(path)
@@ -47,6 +47,7 @@ def make_dirs(path: Path) -> None:
     for folder in reversed(missing):
         with contextlib.suppress(FileExistsError):
             make_dir(folder)
+            sync_dir(folder.parent)
 
 
 def new_file(path: str | Path, *, dir_fd: int | None = None) -> int:
@@ -104,6 +105,12 @@ def set_link_attributes(name: str, owner: tuple[int, int] | None, mtime_ns: int,
     os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=dir_fd, follow_symlinks=False)
 
 
+def set_time(path: str | Path, mtime_ns: int) -> None:
+    """Give a folder its time."""
+    _point("attributes", path)
+    os.utime(path, ns=(mtime_ns, mtime_ns), follow_symlinks=False)
+
+
 # -- replacing and appending
 
 
@@ -119,19 +126,24 @@ def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Put a whole file in the place of another: readers find the old or the new one, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.tmp")  # one writer holds the lock: a left-over is its predecessor's
+    new = temporary(path)  # one writer holds the lock: a left-over is its predecessor's
     with contextlib.suppress(FileNotFoundError):
-        remove_file(temporary)
-    fd = new_file(temporary)
+        remove_file(new)
+    fd = new_file(new)
     try:
-        write(fd, data, temporary)
-        finish(fd, temporary, mode, None, None)
-        _point("fsync", temporary)
+        write(fd, data, new)
+        finish(fd, new, mode, None, None)
+        _point("fsync", new)
         os.fsync(fd)
     finally:
         os.close(fd)
-    rename(temporary, path)
+    rename(new, path)
     sync_dir(path.parent)
+
+
+def temporary(path: Path) -> Path:
+    """Where the content of a file is written before it takes its place."""
+    return path.with_name(f".{path.name}.tmp")
 
 
 def append(path: Path, data: bytes) -> None:
@@ -182,6 +194,7 @@ def replace_link(path: Path, target: str, workspace: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         remove_file(temporary)
     symlink(target, temporary)
+    sync_dir(workspace)  # a rename out of another folder does not make the link itself durable everywhere
     rename(temporary, path)
 
 

@@ -65,7 +65,7 @@ def hold(folder: Path, what: str, *, shared: bool = False, wait: float = 0) -> I
     finally:
         try:
             if noted:
-                with contextlib.suppress(OSError):  # a note for people; what it was held for is done
+                with contextlib.suppress(OSError, MemoryError):  # a note for people; what it was held for is done
                     files.write_lock(fd, b"", folder / LOCK)
         finally:
             os.close(fd)  # releases the lock

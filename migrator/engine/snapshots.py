@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.engine import files
-from migrator.engine.tree import FILE, Entry, differences, hash_files, walk_shared
+from migrator.engine.tree import FILE, Entry, hash_files, walk_shared
 from migrator.errors import CareNeeded, UsageError
 
 BUILDING, COMMITTED, FAILED, ROLLED_BACK = "building", "committed", "failed", "rolled-back"
@@ -189,17 +189,27 @@ def read_manifest(path: Path) -> Manifest:
         ) from None
 
 
-def damages(root: Path, manifest: Manifest, *, full: bool, ignore: Iterable[str] = ()) -> list[str]:
+def damages(
+    root: Path,
+    manifest: Manifest,
+    *,
+    full: bool,
+    ignore: Iterable[str] = (),
+    entries: Sequence[Entry] | None = None,
+) -> list[str]:
     """What differs between a tree and its manifest, one sentence each, sorted; `ignore` are paths left out.
+
+    `entries` is the tree's listing, where somebody has it already.
 
     Sizes, modes, owners, times and link targets are always compared. A file is read where its change time is not the
     one noted, and every file with `full`: the change time is set by the kernel alone.
     """
-    if not full and not differences(root, manifest.entries):
+    entries = walk_shared(root) if entries is None else entries
+    if not full and entries == manifest.entries:
         return []  # to the letter what it was, change times too
     left_out = set(ignore)
     then = {entry.path: entry for entry in manifest.entries if entry.path not in left_out}
-    now = {entry.path: entry for entry in walk_shared(root) if entry.path not in left_out}
+    now = {entry.path: entry for entry in entries if entry.path not in left_out}
     found = [f"{path} is missing" for path in then.keys() - now.keys()]
     found += [f"{path} was added" for path in now.keys() - then.keys()]
     doubtful = []

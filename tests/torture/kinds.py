@@ -1,0 +1,79 @@
+"""What a sweep is: jobs that each return a tally. A job is a plain function of a folder to work in and a stride."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+Job = Callable[[Path, int], "Tally"]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a sweep did: `points` were there to hit, `runs` were hit, `violations` are broken promises, in words."""
+
+    points: int = 0
+    runs: int = 0
+    violations: tuple[str, ...] = ()
+    seconds: float = 0.0
+    skipped: str = ""
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.points + other.points,
+            self.runs + other.runs,
+            self.violations + other.violations,
+            self.seconds + other.seconds,
+            self.skipped or other.skipped,
+        )
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One line of the table. `stride` thins the whole sweep out so that it fits its time; 1 takes every point."""
+
+    name: str
+    target: int
+    jobs: Sequence[Job]
+    stride: int = 1
+
+
+hunting = False  # whether the first violation ends a sweep: when a deliberate bug is to be caught
+
+
+def in_order(points: list[int]) -> list[int]:
+    """The points as they are swept: the end first when a bug is hunted, since the switch lies there."""
+    return points[::-1] if hunting else points
+
+
+def tallied(points: int, runs: Iterator[list[str]]) -> Tally:
+    """The tally of some runs, each of which yields what it found broken."""
+    started = time.monotonic()
+    count = 0
+    violations: list[str] = []
+    for found in runs:
+        count += 1
+        violations += found
+        if hunting and violations:
+            break
+    return Tally(points, count, tuple(violations), time.monotonic() - started)
+
+
+def scratch() -> Path:
+    """A folder for the sweeps; in memory where there is such a place, since most of them make and remove files."""
+    memory = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(prefix="torture-", dir=memory if os.access(memory, os.W_OK) else None))
+
+
+def work(job: Job, stride: int) -> Tally:
+    """One job in its own folder."""
+    base = scratch()
+    try:
+        return job(base / "job", stride)
+    finally:
+        shutil.rmtree(base, ignore_errors=True)

@@ -1,0 +1,23 @@
+"""All kinds of sweeps, in the order of docs/reliability.md."""
+
+from __future__ import annotations
+
+from tests.torture import bugs, crash, damage, disks, errors, powercut, together
+
+KINDS = (
+    crash.IN_PROCESS,
+    crash.BY_SIGNAL,
+    crash.TORN,
+    crash.AGAIN,
+    errors.ERRORS,
+    powercut.MODELLED,
+    disks.CUTS,
+    disks.NO_ROOM,
+    together.WRITERS,
+    together.LOCKS,
+    together.RUNNERS,
+    together.READERS,
+    together.ORPHANS,
+    damage.DAMAGES,
+    bugs.DELIBERATE,
+)
