@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 
 from migrator import recovery
 from migrator.cohorts import building, manifest
 from migrator.cohorts.building import BUILT, Building
 from migrator.cohorts.manifest import Rendered
-from migrator.engine import files, journal, lock, workshop
+from migrator.engine import files, journal, lock, workers, workshop
 from migrator.engine.exchange import Place
 from migrator.engine.journal import ENROL, Journal
 from migrator.errors import CareNeeded
@@ -39,7 +40,13 @@ def build(
         settle(site)
         site.notify("phase", name="read")
         found = building.plan(
-            site.place.real, name, extend=extend, accept=accept, scheme=site.scheme, environment=environment
+            site.place.real,
+            name,
+            extend=extend,
+            accept=accept,
+            scheme=site.scheme,
+            environment=environment,
+            share=partial(workers.spread, jobs=site.jobs),
         )
         for problem in found.problems:
             if problem.kind == ID_COLLISION:

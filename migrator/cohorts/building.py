@@ -21,6 +21,7 @@ from migrator.store import codec, mappings
 from migrator.store.documents import Documents
 from migrator.store.ids import DEFAULT_SCHEME, IdScheme, is_absent, normalise
 from migrator.store.index import Index, run_ids, without_output
+from migrator.store.inventory import Share, alone
 from migrator.store.layout import COHORTS, EVALUATION, GENS, METADATA, STAGES, unsafe_id
 from migrator.store.problems import ID_COLLISION, UNSAFE_PATH, Problem, ordered
 from migrator.store.records import Gen, Key
@@ -71,12 +72,13 @@ def plan(
     accept: Collection[str] = (),
     scheme: IdScheme = DEFAULT_SCHEME,
     environment: Mapping[str, str] = os.environ,
+    share: Share = alone,
 ) -> Building:
-    """Work out a build. Raises UsageError for a name that cannot be a cohort's."""
+    """Work out a build; `share` as in Index.read. Raises UsageError for a name that cannot be a cohort's."""
     given = _given(name, environment)
     selected, problems = selection.read(root)
     found, wrong = axes.read(root, curated=selected.curated)
-    index = Index.read(root, scheme)
+    index = Index.read(root, scheme, share)
     problems += [*wrong, *index.problems, *in_the_way(root)]
     past = mappings.of_tree(root, run_ids(root)) if selected.curated else {}
     essays, unknown = selection.resolve(selected, index, past)

@@ -16,7 +16,7 @@ from typing import Any
 from migrator.errors import CareNeeded
 from migrator.store import checks
 from migrator.store.ids import DEFAULT_SCHEME, IdScheme, Signature
-from migrator.store.inventory import Inventory
+from migrator.store.inventory import Inventory, Share, alone, uncollected
 from migrator.store.layout import GENS, LEDGER, PARSED_TEXT, STAGES, gen_path
 from migrator.store.problems import Problem
 from migrator.store.records import Gen, Key
@@ -45,9 +45,13 @@ class Index:
     tasks: Mapping[tuple[str, Task], list[Key]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, root: Path, scheme: IdScheme = DEFAULT_SCHEME) -> Index:
-        """One pass over the store that reads metadata.json of each generation and nothing else."""
-        return cls.of(Inventory.read_metadata(root, scheme))
+    def read(cls, root: Path, scheme: IdScheme = DEFAULT_SCHEME, share: Share = alone) -> Index:
+        """One pass over the store that reads metadata.json of each generation and nothing else.
+
+        `share` may let several processes do it, which a process with threads must not start.
+        """
+        with uncollected():
+            return cls.of(Inventory.read_metadata(root, scheme, share))
 
     @classmethod
     def of(cls, store: Inventory) -> Index:

@@ -76,7 +76,8 @@ class NotRegular(Unreadable):
 Share = Callable[[Callable[[list[Key]], list[Any]], list[list[Key]], int], list[list[Any]]]
 
 
-def _alone(function: Callable[[list[Key]], list[Any]], parts: list[list[Key]], count: int) -> list[list[Any]]:
+def alone(function: Callable[[list[Key]], list[Any]], parts: list[list[Key]], count: int) -> list[list[Any]]:
+    """The map in this process."""
     return [function(part) for part in parts]
 
 
@@ -137,7 +138,7 @@ class Inventory:
         root: Path,
         scheme: IdScheme = DEFAULT_SCHEME,
         documents: Sequence[str] = DOCUMENTS,
-        share: Share = _alone,
+        share: Share = alone,
     ) -> Inventory:
         """Read a data root, of each generation these JSON files; `share` may let several processes do it.
 
@@ -146,9 +147,9 @@ class Inventory:
         return _Reader(Path(root), documents, share).inventory(scheme)
 
     @classmethod
-    def read_metadata(cls, root: Path, scheme: IdScheme = DEFAULT_SCHEME) -> Inventory:
+    def read_metadata(cls, root: Path, scheme: IdScheme = DEFAULT_SCHEME, share: Share = alone) -> Inventory:
         """Read metadata.json of each generation and nothing else: after the migrations that is enough."""
-        return _Reader(Path(root), (METADATA,)).slim(scheme)
+        return _Reader(Path(root), (METADATA,), share).slim(scheme)
 
     @classmethod
     def read_some(cls, root: Path, keys: Iterable[Key], tables: Iterable[str] = ()) -> Inventory:
@@ -243,7 +244,7 @@ class Inventory:
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Without the garbage collector, which would look at all records again and again while they only become more."""
     was_on = gc.isenabled()
     gc.disable()
@@ -294,7 +295,7 @@ def _read_record(root: str, names: Sequence[str], key: Key) -> _Record:
 
 
 class _Reader:
-    def __init__(self, root: Path, documents: Sequence[str] = DOCUMENTS, share: Share = _alone) -> None:
+    def __init__(self, root: Path, documents: Sequence[str] = DOCUMENTS, share: Share = alone) -> None:
         self.root = root
         self.files = documents
         self.share = share
@@ -328,8 +329,7 @@ class _Reader:
 
     def slim(self, scheme: IdScheme) -> Inventory:
         self._require_gens()
-        with _uncollected():
-            gens = dict(self._gens([key for stage in STAGES for key in self._keys(stage)], {}))
+        gens = dict(self._gens([key for stage in STAGES for key in self._keys(stage)], {}))
         return Inventory(
             root=self.root,
             gens=gens,
