@@ -156,7 +156,15 @@ def _run_step(step: Step, store: Inventory) -> tuple[Inventory, Effect]:
 
 def _checked(steps: Sequence[Step], before: Inventory, after: Inventory) -> list[tuple[Any, ...]]:
     """The fields of what the steps' own checks find on the planned table."""
-    return [astuple(problem) for step in steps if step.check for problem in step.check(before, after)]
+    found: list[tuple[Any, ...]] = []
+    for step in steps:
+        try:
+            found += [astuple(problem) for problem in step.check(before, after)] if step.check else []
+        except MigratorError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise MigratorError(f"the check of step {step} failed: {error!r}", where=step.path) from error
+    return found
 
 
 def _strange_entries(entries: Sequence[Entry], store: Inventory) -> list[Problem]:

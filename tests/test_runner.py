@@ -292,6 +292,21 @@ def test_prune_keeps_the_newest_good_one(base: Path) -> None:
         undo.rollback(site(base), gone[-1].run_id)
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("what", ["1 / 0", "raise SystemExit(3)", "raise type('Odd', (Exception,), {})()"])
+def test_a_check_that_breaks_is_told_with_its_step(base: Path, what: str, jobs: int) -> None:
+    """Wherever it ran, and though no other process could be told of the error itself; nothing has changed."""
+    steps = base / "steps"
+    steps.mkdir()
+    (steps / "0001_odd.py").write_text(
+        f'"""Odd."""\n\n\ndef changes(store):\n    return []\n\n\ndef check(before, after):\n    {what}\n'
+    )
+    before = exact(base / "data")
+    with pytest.raises(MigratorError, match="the check of step 0001"):
+        runner.upgrade(site(base, migrations=steps, jobs=jobs))
+    assert exact(base / "data") == before
+
+
 @pytest.mark.parametrize("jobs", [2, 5])
 def test_the_same_tree_with_any_number_of_workers(base: Path, jobs: int) -> None:
     """Trees, manifests apart from times, mappings, plans: whoever did what part of it."""

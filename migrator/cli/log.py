@@ -13,11 +13,10 @@ import os
 import sys
 import time
 from collections.abc import MutableMapping
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-
-import structlog
 
 from migrator.cli.screen import error_console, plain, wants_json
 from migrator.engine import files
@@ -41,7 +40,13 @@ class Log:
         self._began = time.monotonic()
         self._shown: set[str] = set()
         self._phases: Phases | None = _phases() if progress and not wants_json() else None
-        self._logger = structlog.wrap_logger(
+
+    @cached_property
+    def _logger(self) -> Any:
+        """Made for the first event that somebody hears: structlog takes as long to import as all of ours."""
+        import structlog
+
+        return structlog.wrap_logger(
             structlog.PrintLogger(sys.stderr),
             processors=[
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -71,7 +76,7 @@ class Log:
             if self._phases:
                 self._phases.take(event, fields)
         with contextlib.suppress(OSError):
-            if event != PROGRESS:
+            if event != PROGRESS and (self.folder is not None or _LEVELS[level] >= _threshold()):
                 getattr(self._logger, level)(event, level=level, **fields)
 
     @property
@@ -94,6 +99,8 @@ class Log:
 
     def _only_loud_and_new(self, logger: Any, method: str, event: Event) -> Event:
         """Let pass what is loud enough, and a collision once, though plan and run both tell it."""
+        import structlog
+
         key = json.dumps({name: value for name, value in event.items() if name != "timestamp"}, default=str)
         if _LEVELS[event["level"]] < _threshold() or key in self._shown:
             raise structlog.DropEvent
@@ -112,6 +119,8 @@ def _visible(logger: Any, method: str, event: Event) -> Event:
 
 
 def _renderer() -> Any:
+    import structlog
+
     if sys.stderr.isatty():
         return structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ, pad_event_to=0)
     return structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"])

@@ -63,8 +63,13 @@ def walk_shared(root: Path, jobs: int | None = None) -> list[Entry]:
     count = len(units) * _FILES_PER_UNIT
     step = len(units) // cut(count, jobs) + 1
     parts = list(pairwise(["", *units[step::step], ""]))
-    found = spread(lambda part: _rows(root, *part), parts, count, jobs)
+    found = spread(partial(_part, root), parts, count, jobs)
     return [Entry._make(row) for rows in found for row in rows]
+
+
+def _part(root: Path, part: tuple[str, str]) -> list[_Row]:
+    start, stop = part
+    return _rows(root, start, stop)
 
 
 def _units(root: Path) -> list[str]:
@@ -137,12 +142,15 @@ def differences(root: Path, before: Sequence[Entry], jobs: int | None = None) ->
     step = len(cuts) // cut(len(before), jobs) + 1
     parts = list(pairwise([0, *cuts[step::step], len(before)]))
 
-    def part_differing(part: tuple[int, int]) -> list[str]:
-        first, last = part
-        stop = before[last].path if last < len(before) else ""
-        return _differing(before[first:last], _rows(root, before[first].path if first else "", stop))
+    found = spread(partial(_part_differing, root, before), parts, len(before), jobs)
+    return sorted(path for paths in found for path in paths)
 
-    return sorted(path for paths in spread(part_differing, parts, len(before), jobs) for path in paths)
+
+def _part_differing(root: Path, before: Sequence[Entry], part: tuple[int, int]) -> list[str]:
+    first, last = part
+    start = before[first].path if first else ""
+    stop = before[last].path if last < len(before) else ""
+    return _differing(before[first:last], _rows(root, start, stop))
 
 
 def _differing(before: Sequence[Entry], after: Sequence[_Row]) -> list[str]:

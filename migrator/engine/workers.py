@@ -47,7 +47,7 @@ def spread(
 ) -> list[T]:
     """The function of each part, in their order; whichever process is free, this one too, takes the next part.
 
-    `done` hears of each part that is finished here. Results are plain values.
+    `done` hears of each part that is finished here. Results are plain values. A pipe holds the numbers of 16,000 parts.
     """
     workers = min(processes(count, jobs), len(parts)) or 1
     queue = _queue(len(parts))

@@ -57,7 +57,7 @@ from migrator.store.table import InvalidTable, Table, decode
 
 _LINKED = "is a symbolic link: a run never writes through one"
 MAX_TABLE_BYTES = 256 << 20
-_KEYS_PER_PART = 512
+_KEYS_PER_PART, _PARTS = 512, 1000  # at least so many generations in a part, and about so many parts at most
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: a FIFO in a file's place must not hang
 
 
@@ -421,7 +421,8 @@ class _Reader:
                 yield key
 
     def _gens(self, keys: list[Key], rows: Mapping[Key, Mapping[str, str]]) -> Iterator[tuple[Key, Gen]]:
-        parts = [keys[start : start + _KEYS_PER_PART] for start in range(0, len(keys), _KEYS_PER_PART)]
+        step = max(_KEYS_PER_PART, len(keys) // _PARTS)
+        parts = [keys[start : start + step] for start in range(0, len(keys), step)]
         read = partial(_read_records, f"{self.root}", self.files)
         found = (record for part in self.share(read, parts, len(keys) * len(self.files)) for record in part)
         for key, (metadata, sidecars, findings) in zip(keys, found, strict=True):
