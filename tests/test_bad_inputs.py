@@ -19,7 +19,6 @@ from migrator import runner
 from migrator.engine import ledger, lock
 from migrator.engine.ledger import Applied
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, UsageError
-from migrator.store.layout import LEDGER
 from tests.faults import site
 from tests.torture.world import exact, tiny_store
 
