@@ -81,22 +81,8 @@ PAYLOADS = (
     "1e5",
 )
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_EVENTS = {
-    "os." + name
-    for name in [
-        "mkdir",
-        "rename",
-        "remove",
-        "rmdir",
-        "symlink",
-        "link",
-        "chmod",
-        "chown",
-        "utime",
-        "truncate",
-        "setxattr",
-    ]
-}
+_CALLS = "mkdir rename remove rmdir symlink link chmod chown utime truncate setxattr"
+_EVENTS = {"os." + name for name in _CALLS.split(" ")}
 _watching: list[list[str]] = []
 _installed: list[bool] = []
 
