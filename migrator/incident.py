@@ -1,4 +1,4 @@
-"""What is left about a run that did not end well: incident/incident.md in its folder for people, .json for tools.
+"""What is left about a run that did not end well: incident/incident.md in its folder, incident.json for tools.
 
 Written last, when all that had to be undone is undone; where it cannot be written, that is told and nothing else is.
 """

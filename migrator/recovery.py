@@ -84,10 +84,25 @@ def settle(place: Place, backups: Path) -> list[str]:
             undo_upgrade(place, backups / run.run_id, run, "killed")
             notes.append(f"run {run.run_id} never began; the tree is as before")
         elif run.pruned and Path(run.tree).is_dir():
+            require_own(place, backups / run.run_id, run)
             files.remove_tree(Path(run.tree))
             notes.append(f"removed the rest of the pruned tree of run {run.run_id}")
     _sweep(place, backups)
     return notes
+
+
+def require_own(place: Place, folder: Path, run: Run) -> None:
+    """Raise CareNeeded where the tree that a run's record names is not one that the run left: it is to be removed."""
+    tree = os.path.realpath(run.tree)
+    own = [folder / "tree"]
+    if run.linked:
+        own = [Path(_link_target(place, run)), place.real.parent / f"{place.root.name}.{run.run_id}"]
+    if tree not in map(os.path.realpath, own) or tree == os.path.realpath(place.real):
+        raise CareNeeded(
+            f"the record of run {run.run_id} names a tree that is not its own: nothing was removed",
+            where=run.tree,
+            hint=f"put {folder / snapshots.RUN_FILE} right: the tree is {own[-1]}",
+        )
 
 
 def _sweep(place: Place, backups: Path) -> None:

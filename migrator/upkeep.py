@@ -123,8 +123,7 @@ def prune(site: Site, keep: int, *, rolled_back: bool = False, really: bool = Tr
                 manifest = snapshots.read_manifest(site.folder(good[-1].run_id) / snapshots.BEFORE)
                 require_sound(good[-1], manifest, full=True)
             for run in doomed:
-                if Path(run.tree).is_dir() and os.path.samefile(run.tree, site.place.real):
-                    raise CareNeeded(f"the tree of run {run.run_id} is the live one", where=run.tree)
+                recovery.require_own(site.place, site.folder(run.run_id), run)
                 snapshots.write(site.folder(run.run_id), run.with_(pruned=True))
                 files.remove_tree(Path(run.tree))
         return doomed

@@ -191,7 +191,7 @@ def switch(place: Place, tree: Path, link: str = "") -> Path:
 
 
 def keep_time(tree: Path, mtime_ns: int) -> None:
-    """Give the top of a switched tree the time that it had: xfs takes an exchange for a change of both."""
+    """Give the top of a switched tree the time that it had: to xfs an exchange is a change of both, to ext4 not."""
     if tree.stat().st_mtime_ns != mtime_ns:
         files.set_time(tree, mtime_ns)
         files.sync_dir(tree)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import ast
+import grp
 import hashlib
+import os
+import pwd
 import re
+import shlex
+import stat
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -45,6 +50,7 @@ def discover(folder: Path) -> list[Step]:
     """
     if not folder.is_dir():
         raise MigratorError("there is no folder of steps", where=folder, hint="migrator --migrations DIR ... or init")
+    _require_own(folder)
     found = sorted(path for path in folder.glob("*.py") if not path.name.startswith(("_", ".", "test_")))
     matches = [(path, _NAME.fullmatch(path.name)) for path in found]
     faults = [f"{path.name} is not called NNNN_name.py" for path, match in matches if not match]
@@ -59,7 +65,40 @@ def discover(folder: Path) -> list[Step]:
     return [_load(path, match[1], match[2]) for path, match in matches if match]
 
 
+def _require_own(path: Path) -> None:
+    """Raise MigratorError where somebody else could have put code here: a step runs with all that we may do.
+
+    The group may write where it is the owner's private group (umask 002 on most systems) or nobody else is in it.
+    """
+    status = path.stat()
+    if status.st_uid not in (0, os.geteuid()):
+        raise MigratorError(
+            "steps are run as code, and these belong to somebody else",
+            where=path,
+            hint=f"look at them, then sudo chown -R {os.geteuid()} {shlex.quote(str(path))}",
+        )
+    open_to = "others" if status.st_mode & stat.S_IWOTH else "a group of several" if _is_shared(status) else ""
+    if open_to:
+        raise MigratorError(
+            f"steps are run as code, and {open_to} can write here",
+            where=path,
+            hint=f"look at them, then chmod -R go-w {shlex.quote(str(path))}",
+        )
+
+
+def _is_shared(status: os.stat_result) -> bool:
+    """Whether the group may write, and somebody beside the owner is in it."""
+    if not status.st_mode & stat.S_IWGRP:
+        return False
+    try:
+        owner, group = pwd.getpwuid(status.st_uid), grp.getgrgid(status.st_gid)
+    except KeyError:
+        return status.st_gid not in (0, os.getegid())
+    return bool(set(group.gr_mem) - {owner.pw_name}) or (owner.pw_gid != status.st_gid)
+
+
 def _load(path: Path, number: str, name: str) -> Step:
+    _require_own(path)
     try:
         source = path.read_bytes()
         tree = ast.parse(source, str(path))

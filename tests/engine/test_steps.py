@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import grp
+import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -143,3 +146,59 @@ def test_a_step_does_not_inherit_how_we_are_compiled(tmp_path: Path) -> None:
         folder(tmp_path, {"0001_a.py": "def changes(store: int): return [changes.__annotations__]"})
     )
     assert list(step.changes(None)) == [{"store": int}]
+
+
+# -- whose code is it
+
+
+def _steps(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "0001_one.py").write_text('"""One."""\n\n\ndef changes(store):\n    return []\n')
+    return folder
+
+
+@pytest.mark.parametrize("name", [".", "0001_one.py"])
+def test_what_others_can_write_is_not_run(tmp_path: Path, name: str) -> None:
+    folder = _steps(tmp_path / "steps")
+    (folder / name).chmod(0o777)
+    with pytest.raises(MigratorError, match="others can write here") as refusal:
+        steps.discover(folder)
+    assert refusal.value.hint is not None
+    subprocess.run(refusal.value.hint.partition("then ")[2], shell=True, check=True)
+    assert [step.number for step in steps.discover(folder)] == ["0001"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: owners")
+@pytest.mark.parametrize("name", [".", "0001_one.py"])
+def test_what_belongs_to_somebody_else_is_not_run(tmp_path: Path, name: str) -> None:
+    folder = _steps(tmp_path / "steps")
+    os.chown(folder / name, 12345, 0)
+    with pytest.raises(MigratorError, match="belong to somebody else"):
+        steps.discover(folder)
+
+
+def test_a_checkout_with_umask_002_is_run(tmp_path: Path) -> None:
+    """The group may write where it is the user's own, as on most systems."""
+    folder = _steps(tmp_path / "steps")
+    for path in (folder, folder / "0001_one.py"):
+        path.chmod(path.stat().st_mode | 0o020)
+    assert [step.number for step in steps.discover(folder)] == ["0001"]
+
+
+def test_a_group_of_several_that_can_write_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = _steps(tmp_path / "steps")
+    folder.chmod(0o775)
+    crowd = grp.struct_group(("crowd", "x", folder.stat().st_gid, ["somebody"]))
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: crowd)
+    with pytest.raises(MigratorError, match="a group of several"):
+        steps.discover(folder)
+
+
+def test_a_step_that_is_a_link_is_judged_by_what_it_points_to(tmp_path: Path) -> None:
+    folder = _steps(tmp_path / "steps")
+    elsewhere = tmp_path / "elsewhere.py"
+    (folder / "0001_one.py").rename(elsewhere)
+    (folder / "0001_one.py").symlink_to(elsewhere)
+    elsewhere.chmod(0o666)
+    with pytest.raises(MigratorError, match="others can write here"):
+        steps.discover(folder)

@@ -16,7 +16,7 @@ from migrator import build, commit, recovery, runner, site, undo, upkeep
 from migrator.engine import exchange, files, journal, lock, snapshots, tree, workers
 from migrator.engine.exchange import Place
 from migrator.store.layout import LEDGER
-from tests.torture import crash, damage, errors, kinds, powercut, together
+from tests.torture import crash, damage, errors, inputs, kinds, powercut, together
 from tests.torture.kinds import Job, Kind, Tally
 from tests.torture.world import LINKED, PLAIN
 
@@ -275,6 +275,10 @@ def rollback_unverified() -> Patches:
     return [(undo, "require_sound", _nothing)]
 
 
+def any_tree_removed() -> Patches:
+    return [(recovery, "require_own", _nothing)]
+
+
 def prune_unverified() -> Patches:
     return [(upkeep, "require_sound", _nothing)]
 
@@ -349,6 +353,7 @@ BUGS = (
     Bug("hard-linked tree", hard_links, _upgrade_crash, 12),
     Bug("rollback without verify", rollback_unverified, partial(damage.sweep, "rollback", PLAIN)),
     Bug("prune without verify", prune_unverified, partial(damage.sweep, "prune", PLAIN)),
+    Bug("any tree removed", any_tree_removed, partial(inputs.hostile, "tree of an undone run")),
     Bug("manifest believed", manifest_unsealed, partial(damage.sweep, "rollback", PLAIN)),
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,10 +55,8 @@ class Crashing:
 @contextmanager
 def dying() -> Iterator[None]:
     """What a crash takes with it."""
-    try:
+    with suppress(Crash):
         yield
-    except Crash:
-        pass
 
 
 def crashed(act: Callable[[], object], k: int, part: Callable[[int], int] | None = None) -> bool:
@@ -144,7 +142,7 @@ def torn(action: str, layout: str, base: Path, stride: int) -> Tally:
 
 
 def again(action: str, layout: str, base: Path, stride: int) -> Tally:
-    """A crash at k, then one at j of the recovery from it: all pairs outside of the build."""
+    """A crash at k, then one at j of the recovery from it: pairs of all that lies around the build."""
     world = World(base, ACTIONS[action], layout)
     calls = calls_of(world.act)
     first = sample(calls, world, 12 * stride, len(action))
@@ -158,7 +156,7 @@ def again(action: str, layout: str, base: Path, stride: int) -> Tally:
             world.keep("crashed")
             later = calls_of(lambda: recover(world.site()))
             total += len(later)
-            for j in sample(later, world, 12 * stride, k):
+            for j in sample(later, world, 12 * stride, k)[k % 4 :: 4]:
                 world.reset("crashed")
                 try:
                     fired = crashed(lambda: recover(world.site()), j)

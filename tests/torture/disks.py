@@ -165,6 +165,7 @@ CUTS = Kind(
         for action in ACTIONS
         for layout in LAYOUTS
     ],
+    2,
 )
 NO_ROOM = Kind(
     "no space, no inodes",

@@ -133,4 +133,4 @@ CASES = [
     ("adopt", PLAIN),
     ("prune", PLAIN),
 ]
-ERRORS = Kind("errno at every call", 6000, [partial(sweep, *case, name) for case in CASES for name in FAULTS], 6)
+ERRORS = Kind("errno at every call", 6000, [partial(sweep, *case, name) for case in CASES for name in FAULTS], 12)

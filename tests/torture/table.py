@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.torture import bugs, crash, damage, disks, errors, powercut, together
+from tests.torture import bugs, crash, damage, disks, errors, inputs, powercut, together
 
 KINDS = (
     crash.IN_PROCESS,
@@ -18,6 +18,8 @@ KINDS = (
     together.RUNNERS,
     together.READERS,
     together.ORPHANS,
+    inputs.HOSTILE,
+    inputs.GENERATED,
     damage.DAMAGES,
     bugs.DELIBERATE,
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.torture import __main__ as driver
-from tests.torture import crash, damage, disks, errors, kinds, powercut, together
+from tests.torture import crash, damage, disks, errors, inputs, kinds, powercut, together
 from tests.torture.kinds import Job, Kind, Tally
 
 THIN: list[tuple[Kind, int, int]] = [  # kind, each so-manieth job, each so-manieth point
@@ -24,6 +24,8 @@ THIN: list[tuple[Kind, int, int]] = [  # kind, each so-manieth job, each so-mani
     (together.RUNNERS, 1, 60),
     (together.READERS, 1, 20),
     (together.ORPHANS, 1, 15),
+    (inputs.HOSTILE, 1, 6),
+    (inputs.GENERATED, 1, 50),
     (damage.DAMAGES, 1, 40),
 ]
 SHARES = [

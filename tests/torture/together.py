@@ -302,7 +302,7 @@ def _die_with_workers(world: World) -> None:
 
 WRITERS = Kind(
     "writer without lock",
-    1000,
+    800,
     [
         partial(writer, action, layout, way)
         for action in ("upgrade", "rollback")

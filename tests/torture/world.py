@@ -100,6 +100,10 @@ def _look(folder: str, prefix: str, found: Tree, times_only: bool) -> None:
                 _look(entry.path, path + "/", found, times_only)
 
 
+def _below_top(tree: Tree) -> Tree:
+    return {path: value for path, value in tree.items() if path != "."}
+
+
 def content(tree: Tree) -> dict[str, object]:
     """What a reader of the data finds: paths and contents, without what is ours."""
     return {path: value[4] for path, value in tree.items() if not path.startswith(".migrator")}
@@ -262,14 +266,20 @@ class World:
     # -- the judge
 
     def whole(self) -> list[str]:
-        """Promise 1: a reader finds the old tree or the new one (an adoption: all that was there, as it was)."""
+        """Promise 1: a reader finds the old tree or the new one (an adoption: all that was there, as it was).
+
+        Until a command has settled what is owed, the top folder's own time may be that of the exchange (xfs).
+        """
         if not os.path.isdir(self.work / "data"):
             return ["there is no data root"]
         now = exact(self.real)
         if self.action.piecemeal:
             lost = [path for path, value in self.old.items() if value[4] and now.get(path) != value]
             return [f"lost or changed: {', '.join(lost)}"] if lost else []
-        return [] if now == self.old or self.is_new() else ["the tree is neither the old nor the new"]
+        ends = (self.old, self.first) if self.action.gives_back else (self.old,)
+        if any(_below_top(now) == _below_top(end) for end in ends) or self.is_new():
+            return []
+        return ["the tree is neither the old nor the new"]
 
     def is_old(self) -> bool:
         """Whether the live tree is the very one from before."""
@@ -292,7 +302,7 @@ class World:
         return [] if exact(self.work, times_only=True) == seen else ["a look wrote something"]
 
     def recovers(self) -> list[str]:
-        """Promise 4: the next writing commands settle what is owed, then the action can be done, and nothing is left."""
+        """Promise 4: the next writing commands settle what is owed, the action can be done, and nothing is left."""
         one = self.site()
         try:
             recover(one)
