@@ -1,6 +1,7 @@
 """One run at a time: a kernel lock (flock), so that no kill leaves a stale one.
 
 The lock file lies beside the data root and is never removed: unlinking a held lock file would give two owners.
+Whoever shares the lock leaves a note of its own beside it, locked for as long as it counts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import fcntl
 import getpass
 import json
 import os
+import secrets
 import socket
 import time
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from migrator.engine import files
 from migrator.errors import MigratorError, TryAgain
 
 LOCK = "lock"
+_SHARED = "shared-"  # of the notes of those who share it; the next writer sweeps away what a killed one left
 _POLL_SECONDS = 0.02
 _GRACE_SECONDS = 0.1  # is_held() of a reader takes the lock for an instant: that is nobody's run
 
@@ -48,13 +51,16 @@ def hold(folder: Path, what: str, *, shared: bool = False, wait: float = 0) -> I
             where=folder / LOCK,
             hint="check who owns the folder",
         ) from error
+    note = json.dumps({"pid": os.getpid(), "who": who(), "what": what}).encode()
     noted = False
     try:
         _acquire(fd, folder, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait)
-        if not shared:
-            note = {"pid": os.getpid(), "who": who(), "what": what}
-            files.write_lock(fd, json.dumps(note).encode(), folder / LOCK)
-            noted = True
+        if shared:
+            with _signed(folder, note):
+                yield
+            return
+        files.write_lock(fd, note, folder / LOCK)
+        noted = True
         yield
     finally:
         try:
@@ -63,6 +69,25 @@ def hold(folder: Path, what: str, *, shared: bool = False, wait: float = 0) -> I
                     files.write_lock(fd, b"", folder / LOCK)
         finally:
             os.close(fd)  # releases the lock
+
+
+@contextlib.contextmanager
+def _signed(folder: Path, note: bytes) -> Iterator[None]:
+    """Leave a note while the lock is shared. It is for people: where none can be written, the work goes on."""
+    path = folder / f"{_SHARED}{secrets.token_hex(8)}"
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            fd = files.open_lock(path)
+            stack.callback(os.close, fd)
+            stack.callback(_discard, path)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            files.write_lock(fd, note, path)
+        yield
+
+
+def _discard(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        files.remove_file(path)
 
 
 def _acquire(fd: int, folder: Path, mode: int, wait: float) -> None:
@@ -84,9 +109,13 @@ def _acquire(fd: int, folder: Path, mode: int, wait: float) -> None:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether somebody holds the lock now. Writes nothing."""
+    """Whether somebody holds the lock alone now. Writes nothing."""
+    return _is_locked(folder / LOCK)
+
+
+def _is_locked(path: Path) -> bool:
     try:
-        fd = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return False
     try:
@@ -99,9 +128,16 @@ def is_held(folder: Path) -> bool:
 
 
 def holder(folder: Path) -> str | None:
-    """Who took the lock last, for people, or None where the note cannot be read."""
+    """Who shares the lock now, else who took it last, for people; None where no note can be read."""
+    sharing = [said for path in sorted(folder.glob(f"{_SHARED}*")) if _is_locked(path) and (said := _said(path))]
+    if not sharing:
+        return _said(folder / LOCK)
+    return f"a step of the pipeline: {sharing[0]}" + (f" and {len(sharing) - 1} more" if len(sharing) > 1 else "")
+
+
+def _said(path: Path) -> str | None:
     try:
-        note = json.loads((folder / LOCK).read_bytes())
+        note = json.loads(path.read_bytes())
         return f"{note['who']}, pid {note['pid']} ({note['what']})"
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.engine import lock
+from migrator.engine import files, lock
 from migrator.errors import MigratorError, TryAgain
 
 HOLDER = """
@@ -115,6 +115,39 @@ def test_a_shared_holder_is_not_mistaken_for_the_last_run(tmp_path: Path) -> Non
         raise AssertionError("two holders")
     assert "(upgrade)" not in refused.value.message
     assert "a step of the pipeline" in refused.value.message
+
+
+def test_those_who_share_it_are_named(tmp_path: Path) -> None:
+    """An upgrade that cannot begin says which step of the pipeline it waits for, and how many more."""
+    with another(tmp_path, "essay_raw of run 1", "shared") as first, another(tmp_path, "draft_raw of run 2", "shared"):
+        with pytest.raises(TryAgain) as refused, lock.hold(tmp_path, "upgrade"):
+            raise AssertionError("two holders")
+        assert "and 1 more" in refused.value.message
+        assert re.search(r"a step of the pipeline: .+, pid \d+ \((essay|draft)_raw of run [12]\)", str(refused.value))
+        first.kill()
+        first.wait()
+        assert "draft_raw of run 2" in str(lock.holder(tmp_path))
+        assert "essay_raw of run 1" not in str(lock.holder(tmp_path))
+
+
+def test_who_shared_it_leaves_no_note(tmp_path: Path) -> None:
+    """The note of a shared holder goes with it, also when it fails."""
+    with pytest.raises(KeyError), lock.hold(tmp_path, "a step", shared=True):
+        assert len(list(tmp_path.iterdir())) == 2
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == [lock.LOCK]
+
+
+def test_a_note_that_cannot_be_written_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk keeps no step from its work: the note is for people."""
+
+    def full(call: str, path: str) -> None:
+        if "shared-" in path:
+            raise OSError(28, "No space left on device", path)
+
+    monkeypatch.setattr(files, "hook", full)
+    with lock.hold(tmp_path, "a step", shared=True), pytest.raises(TryAgain), lock.hold(tmp_path, "upgrade"):
+        raise AssertionError("two holders")
 
 
 def test_waiting_gets_it_when_it_is_freed(tmp_path: Path) -> None:
