@@ -38,6 +38,7 @@ COMMANDS = {
     "explain": ("explain", "One id, old or new: signature, lineage, runs."),
     "map": ("map", "Old ids -> the ids of today."),
     "snapshots": ("snapshots", "List, verify or prune the trees from before each run."),
+    "dagster": ("dagster", "A Dagster instance follows the store: partition keys, history."),
     "doctor": ("doctor", "What this machine and file system can do."),
     "completion": ("completion", "Print the completion script of a shell."),
 }

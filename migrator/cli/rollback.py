@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from migrator import undo
-from migrator.cli import screen
+from migrator.cli import dagster, screen
 from migrator.cli.plan import name_of
 from migrator.cli.settings import Settings, complete_runs
 from migrator.report import text
@@ -125,6 +125,8 @@ def _undone(run: Run, set_aside: list[str], site: Site) -> None:
                 "brings new generations and cohorts back, after the next upgrade",
             )
         )
+    if dagster.is_configured():
+        facts.append(("dagster", screen.typed("dagster sync --history"), "lets the instance follow"))
     facts.append(("again", screen.typed("upgrade"), ""))
     screen.show_facts(facts)
     screen.show("[dim]A container or a shell that holds the old folder keeps it until it is restarted.[/]")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from migrator import runner, upkeep
+from migrator.cli import dagster, screen
 from migrator.cli import plan as plan_screen
-from migrator.cli import screen
 from migrator.cli.settings import Settings
 from migrator.engine import ledger
 from migrator.engine.exchange import Place
@@ -206,6 +206,8 @@ def _committed(outcome: Outcome, run: Run, mapping: str, site: Site, spent: floa
         ("snapshot", run.tree, "the tree from before"),
         ("undo", screen.typed("rollback"), ""),
     ]
+    if dagster.is_configured():
+        facts.append(("dagster", screen.typed("dagster sync --history"), "lets the instance follow"))
     stale = [problem.path for problem in outcome.problems if problem.kind == STALE_TABLE]
     if stale:
         facts.append(

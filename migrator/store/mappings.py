@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.errors import CareNeeded
@@ -83,3 +84,45 @@ def compose(maps: Iterable[Mapping[Key, str]]) -> dict[Key, str]:
 def of_tree(root: Path, run_ids: Iterable[str]) -> dict[Key, str]:
     """All mappings of a tree composed; `run_ids` in the ledger's order."""
     return compose(read_mapping(root / run_mappings(run_id) / MAPPING) for run_id in run_ids)
+
+
+@dataclass(frozen=True)
+class Past:
+    """The runs that a tree has seen, oldest first, each with its mapping."""
+
+    runs: tuple[tuple[str, Mapping[Key, str]], ...] = ()
+
+    @classmethod
+    def of_tree(cls, root: Path, run_ids: Iterable[str]) -> Past:
+        """What a tree tells of itself; `run_ids` in the ledger's order."""
+        return cls(tuple((run_id, read_mapping(root / run_mappings(run_id) / MAPPING)) for run_id in run_ids))
+
+    @property
+    def run_ids(self) -> list[str]:
+        """The runs, oldest first."""
+        return [run_id for run_id, _ in self.runs]
+
+
+def follow(keys: Iterable[Key], since: Past, now: Past) -> dict[Key, Key]:
+    """What generations are called now that bore these names when the tree had seen the runs of `since`.
+
+    Runs that were undone meanwhile are gone back, newest first, those that came are gone forward. An id that a run did
+    not know stays as it is.
+    """
+    common = 0
+    while common < min(len(since.runs), len(now.runs)) and since.runs[common][0] == now.runs[common][0]:
+        common += 1
+    ways: list[Mapping[Key, str]] = [inverse(mapping) for _, mapping in reversed(since.runs[common:])]
+    ways += [mapping for _, mapping in now.runs[common:]]
+    found = {}
+    for key in keys:
+        stage, gen_id = key
+        for way in ways:
+            gen_id = way.get((stage, gen_id), gen_id)
+        found[key] = (stage, gen_id)
+    return found
+
+
+def inverse(mapping: Mapping[Key, str]) -> Mapping[Key, str]:
+    """(stage, new id) -> old id."""
+    return {(stage, new): old for (stage, old), new in mapping.items()}

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from migrator.errors import CareNeeded
 from migrator.store.mappings import (
     MAPPING,
+    Past,
     compose,
+    follow,
     of_tree,
     read_mapping,
     render_issues,
@@ -154,3 +157,36 @@ def test_a_collision_blocks_until_it_is_accepted() -> None:
     assert collision.blocking
     assert not collision.accept().blocking
     assert Problem("something-new").blocking
+
+
+FIRST = ("r1", {(DRAFT, "a"): "d_1", (DRAFT, "b"): "d_2", (ESSAY, "a"): "e_1"})
+SWAP = ("r2", {(DRAFT, "d_1"): "d_2", (DRAFT, "d_2"): "d_1", (DRAFT, "d_3"): "d_3"})
+
+
+@pytest.mark.parametrize(
+    ("name", "since", "now", "today"),
+    [
+        ("a", [], [], "a"),
+        ("a", [], [FIRST], "d_1"),
+        ("a", [], [FIRST, SWAP], "d_2"),
+        ("d_1", [FIRST], [FIRST], "d_1"),
+        ("d_1", [FIRST], [FIRST, SWAP], "d_2"),  # a name that means another one by now
+        ("d_1", [FIRST], [], "a"),  # undone
+        ("d_1", [FIRST, SWAP], [], "b"),
+        ("d_1", [FIRST, SWAP], [("r3", {(DRAFT, "b"): "d_9"})], "d_9"),  # undone, and done in another way
+        ("d_7", [FIRST], [], "d_7"),  # made after the run: no run knows it
+    ],
+)
+def test_a_name_is_followed_from_then_to_now(name: str, since: list[Any], now: list[Any], today: str) -> None:
+    """Runs that were undone are gone back, runs that came are gone forward; no name is taken for another's."""
+    key = (DRAFT, name)
+    assert follow([key], Past(tuple(since)), Past(tuple(now))) == {key: (DRAFT, today)}
+
+
+def test_the_past_of_a_tree_is_read_in_the_order_of_its_runs(tmp_path: Path) -> None:
+    for run_id, mapping in (FIRST, SWAP):
+        folder = tmp_path / ".migrator" / "mappings" / run_id
+        folder.mkdir(parents=True)
+        (folder / MAPPING).write_bytes(render_mapping((stage, old, new) for (stage, old), new in mapping.items()))
+    assert Past.of_tree(tmp_path, ["r1", "r2"]) == Past((FIRST, SWAP))
+    assert Past.of_tree(tmp_path, ["r1", "r2"]).run_ids == ["r1", "r2"]

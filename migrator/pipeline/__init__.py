@@ -1,0 +1,18 @@
+"""The pipeline's side of a store, for any Dagster code location (extra `dagster`).
+
+`definitions(...)` is a whole code location around three functions a stage; the other names are its parts.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+if importlib.util.find_spec("dagster") is None:
+    raise ImportError("migrator.pipeline needs Dagster: pip install 'migrator[dagster]'")
+
+from migrator.pipeline.checks import stage_checks
+from migrator.pipeline.resource import Store
+from migrator.pipeline.stages import PARTITIONS, stage_assets
+from migrator.pipeline.work import Reply, Task, Work
+
+__all__ = ["PARTITIONS", "Reply", "Store", "Task", "Work", "stage_assets", "stage_checks"]

@@ -1,0 +1,1 @@
+"""Dagster: gate, lock, sync."""
