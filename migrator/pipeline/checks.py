@@ -4,17 +4,19 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
 
+from migrator.cohorts import manifest
 from migrator.pipeline.access import Access
+from migrator.pipeline.cohort import MEMBERS as COHORT
+from migrator.pipeline.cohort import members
 from migrator.pipeline.resource import RESOURCE, told
 from migrator.pipeline.stages import asset_key
 from migrator.store.checks import judge
 from migrator.store.inventory import Inventory
-from migrator.store.layout import DRAFT
+from migrator.store.layout import DRAFT, gen_path
 from migrator.store.problems import MISSING_PARENT, Problem
 from migrator.store.records import Key
 
 IDS, PARENTS, MEMBERS, MANIFEST = "ids_match_signatures", "parents_exist", "members_resolve", "manifest_is_fresh"
-MEMBERSHIP_ASSET = "cohort_membership"
 _SHOWN = 20
 
 
@@ -41,6 +43,42 @@ def stage_checks(stage: str) -> dg.AssetChecksDefinition:
     return checks
 
 
+def cohort_checks() -> dg.AssetChecksDefinition:
+    """Checks of the cohort that was built, before its partitions are registered; its manifest is only a cache."""
+    key = dg.AssetKey(COHORT)
+
+    @dg.multi_asset_check(
+        name="cohort_checks",
+        specs=[
+            *(dg.AssetCheckSpec(name, asset=key, blocking=True) for name in (MEMBERS, IDS, PARENTS)),
+            dg.AssetCheckSpec(MANIFEST, asset=key),
+        ],
+        ins={"cohort": dg.AssetIn(key)},
+        required_resource_keys={RESOURCE},
+    )
+    def checks(context: dg.AssetCheckExecutionContext, cohort: str) -> Iterator[dg.AssetCheckResult]:
+        with told():
+            access: Access = context.resources.migrator.access(f"checks of {cohort}, Dagster run {context.run.run_id}")
+            with access.shared() as root:
+                table = members(root, cohort)
+                store = Inventory.read_some(root, [key for key in table.lines if (root / gen_path(*key)).is_dir()])
+                problems = _problems(store, list(store.gens))
+                absent = [table.unknown(key) for key in table.lines if not store.exists(key)]
+                fresh = manifest.opened(manifest.load(root, cohort), table.data, manifest.last_run(root))
+        yield _result(MEMBERS, key, absent)
+        yield _result(IDS, key, problems[IDS])
+        yield _result(PARENTS, key, problems[PARENTS])
+        yield dg.AssetCheckResult(
+            asset_key=key,
+            check_name=MANIFEST,
+            passed=not isinstance(fresh, str),
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"the manifest is {fresh}: migrator cohort manifest" if isinstance(fresh, str) else "",
+        )
+
+    return checks
+
+
 def _problems(store: Inventory, keys: Sequence[Key]) -> dict[str, list[Problem]]:
     found = [problem for problem in store.problems if problem.blocking]
     found += [problem for key in keys if (gen := store.get(*key)) for problem in judge(store, gen)]
@@ -54,14 +92,12 @@ def _result(
     name: str,
     key: dg.AssetKey,
     problems: Iterable[Problem],
-    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
 ) -> dg.AssetCheckResult:
     listed = [f"{problem.kind} {problem.path}: {problem.message}" for problem in problems]
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=name,
         passed=not listed,
-        severity=severity,
         description="; ".join(listed[:_SHOWN]) + (f"; and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""),
         metadata={"problems": len(listed)},
     )

@@ -16,20 +16,19 @@ from migrator.pipeline.work import Reply, Task, Work
 from migrator.store.codec import dumps
 from migrator.store.ids import SignatureError, canonical
 from migrator.store.layout import (
-    DRAFT,
-    ESSAY,
-    EVALUATION,
     PARENT_STAGE,
     PARSED_METADATA,
     PARSED_TEXT,
     PROMPT_TEXT,
     RAW_METADATA,
     RAW_TEXT,
+    STAGES,
 )
 from migrator.store.records import Gen
 
 LINE = ("prompt", "raw", "parsed")  # the assets of a stage, in the order of PAYLOAD
-PARTITIONS = {stage: dg.DynamicPartitionsDefinition(name=f"{stage}_gens") for stage in (DRAFT, ESSAY, EVALUATION)}
+PARTITION_SETS = {stage: f"{stage}_gens" for stage in STAGES}
+PARTITIONS = {stage: dg.DynamicPartitionsDefinition(name=name) for stage, name in PARTITION_SETS.items()}
 REGISTERED = "register_partitions"  # the asset that the drafts follow
 _COPY = "copy"
 

@@ -21,7 +21,7 @@ from dagster._core.storage.event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.schema import DynamicPartitionsTable, SqlEventLogStorageTable
 
 from migrator.pipeline.access import PAYLOAD
-from migrator.pipeline.stages import LINE, PARTITIONS, asset_key, begin_at
+from migrator.pipeline.stages import LINE, PARTITION_SETS, asset_key, begin_at
 from migrator.store.layout import DRAFT, ESSAY, STAGES, gen_path, unsafe_id
 from migrator.store.mappings import Past, follow, inverse
 from migrator.store.records import Key
@@ -68,7 +68,7 @@ class Keys:
 def plan_keys(instance: dg.DagsterInstance, world: World) -> list[Keys]:
     """What the keys of each stage should become. Changes nothing."""
     since = _last_synced(instance, world)
-    registered = {stage: instance.get_dynamic_partitions(_name(stage)) for stage in STAGES}
+    registered = {stage: instance.get_dynamic_partitions(PARTITION_SETS[stage]) for stage in STAGES}
     keys = [(stage, name) for stage in STAGES for name in registered[stage]]
     today = follow(keys, since, world.now)
     back = [inverse(mapping) for _, mapping in world.undone.runs]
@@ -103,7 +103,7 @@ def apply_keys(instance: dg.DagsterInstance, world: World, plans: Iterable[Keys]
     for plan in plans:
         for what, names, act in (("added", plan.add, _add), ("removed", plan.remove, _remove)):
             for number, batch in _batches(names):
-                act(instance, _name(plan.stage), batch)
+                act(instance, PARTITION_SETS[plan.stage], batch)
                 progress(f"{plan.stage} keys {what}", number, len(names))
     cursor = {_cursor(world): json.dumps(world.now.run_ids)}
     instance.daemon_cursor_storage.set_cursor_values(cursor)
@@ -123,12 +123,6 @@ def _remove(instance: dg.DagsterInstance, name: str, keys: Sequence[str]) -> Non
     table = DynamicPartitionsTable
     with storage.index_connection() as connection:
         connection.execute(table.delete().where(table.c.partitions_def_name == name, table.c.partition.in_(list(keys))))
-
-
-def _name(stage: str) -> str:
-    name = PARTITIONS[stage].name
-    assert name is not None
-    return name
 
 
 def _cursor(world: World) -> str:
