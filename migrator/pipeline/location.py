@@ -8,7 +8,7 @@ from migrator.pipeline import cohort
 from migrator.pipeline.checks import cohort_checks, stage_checks
 from migrator.pipeline.resource import RESOURCE, Store
 from migrator.pipeline.sensor import missing_sensor
-from migrator.pipeline.stages import PARTITIONS, stage_assets
+from migrator.pipeline.stages import stage_assets
 from migrator.pipeline.work import Work
 from migrator.store.layout import DRAFT, ESSAY, EVALUATION
 
@@ -26,10 +26,7 @@ def definitions(
     Steps run in one process a run: they are short, and starting a process for each costs more than most of them.
     """
     works = {DRAFT: draft, ESSAY: essay, EVALUATION: evaluation}
-    make = {
-        stage: dg.define_asset_job(f"make_{stage}", dg.AssetSelection.groups(stage), partitions_def=PARTITIONS[stage])
-        for stage in works
-    }
+    make = {stage: dg.define_asset_job(f"make_{stage}", dg.AssetSelection.groups(stage)) for stage in works}
     return dg.Definitions(
         assets=[
             *cohort.ASSETS,

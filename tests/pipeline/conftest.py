@@ -12,9 +12,10 @@ import tempfile
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ import dagster as dg
 import pytest
 
 from migrator import compute_gen_id, compute_signature
-from migrator.pipeline import Store, Task, Work, stage_assets, stage_checks
+from migrator.pipeline import Store, Task, Work, definitions
 from migrator.store.layout import STAGES
 from tests.random_stores import Tree, read_tree
 
+_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 PROGRAMS = ("initdb", "postgres")
 
 
@@ -50,10 +52,35 @@ def prompt_of(task: Task) -> str:
 
 def last_line(task: Task, raw: str) -> str:
     """A parser that refuses an answer without a score."""
-    head, found, score = raw.partition("SCORE: ")
+    _, found, score = raw.partition("SCORE: ")
     if not found:
         raise ValueError("there is no score")
     return score
+
+
+_CURRENT: list[Model] = []  # the model of the test that runs now: definitions are made once and cost a second
+
+
+@lru_cache(maxsize=2)
+def location(automated: bool = False) -> dg.Definitions:
+    """A code location whose stages call the current test's model; evaluations must have a score."""
+
+    def call(task: Task, prompt: str) -> str:
+        return _CURRENT[-1](task, prompt)
+
+    work = Work(prompt_of, call)
+    return definitions(
+        draft=work,
+        essay=work,
+        evaluation=Work(prompt_of, call, last_line),
+        automation_condition=dg.AutomationCondition.missing() if automated else None,
+    )
+
+
+@lru_cache
+def job(name: str) -> dg.JobDefinition:
+    """A job of the code location."""
+    return location().resolve_job_def(name)
 
 
 @dataclass
@@ -64,12 +91,6 @@ class Line:
     instance: dg.DagsterInstance
     model: Model = field(default_factory=Model)
 
-    def __post_init__(self) -> None:
-        work = Work(prompt_of, self.model)
-        scored = Work(prompt_of, self.model, last_line)
-        self.definitions: list[Any] = [stage_assets(stage, work) for stage in STAGES[:2]]
-        self.definitions += [stage_assets("evaluation", scored), *(stage_checks(stage) for stage in STAGES)]
-
     def register(self, *keys: tuple[str, str]) -> None:
         """Make partitions of generations."""
         for stage, gen_id in keys:
@@ -77,9 +98,8 @@ class Line:
 
     def make(self, stage: str, gen_id: str, *, fails: bool = False) -> Events:
         """Materialize one generation; the events of the run."""
-        result = dg.materialize(
-            self.definitions,
-            selection=dg.AssetSelection.groups(stage),
+        _CURRENT[:] = [self.model]
+        result = job(f"make_{stage}").execute_in_process(
             partition_key=gen_id,
             instance=self.instance,
             resources={"migrator": Store(data_root=str(self.root))},
@@ -88,6 +108,29 @@ class Line:
         events = Events([(event.step_key or "", event.event_type_value) for event in result.all_events], result)
         assert result.success is not fails, events.error
         return events
+
+    def build(self, name: str = "", *, extend: bool = False, fails: bool = False) -> Events:
+        """Build a cohort and register its members."""
+        config = {"cohort_id": {"config": {"name": name}}, "cohort_membership": {"config": {"extend": extend}}}
+        result = job("build_cohort").execute_in_process(
+            instance=self.instance,
+            resources={"migrator": Store(data_root=str(self.root))},
+            run_config={"ops": config},
+            raise_on_error=False,
+        )
+        events = Events([(event.step_key or "", event.event_type_value) for event in result.all_events], result)
+        assert result.success is not fails, events.error
+        return events
+
+    def keys(self) -> list[tuple[str, str]]:
+        """Every partition, parents first."""
+        return [
+            (stage, name) for stage in STAGES for name in sorted(self.instance.get_dynamic_partitions(f"{stage}_gens"))
+        ]
+
+    def make_all(self) -> list[Events]:
+        """Materialize every partition."""
+        return [self.make(*key) for key in self.keys()]
 
 
 @dataclass(frozen=True)
@@ -128,7 +171,11 @@ def gen(root: Path, stage: str, files: dict[str, str] | None = None, gen_id: str
     fields = {"replicate": 1, **fields}
     if not gen_id:
         names = {
-            "draft": {"combo_id": "combo_id", "draft_template_id": "template_id", "generation_model_id": "llm_model_id"},
+            "draft": {
+                "combo_id": "combo_id",
+                "draft_template_id": "template_id",
+                "generation_model_id": "llm_model_id",
+            },
             "essay": {"draft_gen_id": "parent_gen_id", "essay_template_id": "template_id"},
             "evaluation": {
                 "essay_gen_id": "parent_gen_id",
@@ -185,11 +232,10 @@ def ephemeral() -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def sqlite_home(tmp_path: Path) -> Path:
-    """The folder of an instance as Dagster makes it by default."""
-    home = tmp_path / "dagster_home"
-    home.mkdir()
-    return home
+def sqlite_home() -> Iterator[Path]:
+    """The folder of an instance as Dagster makes it by default; in memory, where SQLite need not wait for a disk."""
+    with tempfile.TemporaryDirectory(dir=_MEMORY) as home:
+        yield Path(home)
 
 
 @pytest.fixture(scope="session")
@@ -199,7 +245,7 @@ def postgres_server() -> Iterator[Path]:
     lacking = [name for name, path in programs.items() if path is None]
     if lacking:
         pytest.skip(f"PostgreSQL's programs are not installed: {', '.join(lacking)}")
-    folder = Path(tempfile.mkdtemp(prefix="pg", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
+    folder = Path(tempfile.mkdtemp(prefix="pg", dir=_MEMORY))
     user: dict[str, Any] = {}
     if os.getuid() == 0:  # PostgreSQL refuses to run as root
         nobody = pwd.getpwnam("nobody")
@@ -209,7 +255,17 @@ def postgres_server() -> Iterator[Path]:
     make = [str(programs["initdb"]), "-D", str(data), "-U", "dagster", "-A", "trust", "-N", "-E", "UTF8", "--locale=C"]
     try:
         subprocess.run(make, check=True, capture_output=True, cwd=folder, **user)
-        serve = [str(programs["postgres"]), "-D", str(data), "-k", str(folder), "-c", "listen_addresses="]
+        serve = [
+            str(programs["postgres"]),
+            "-D",
+            str(data),
+            "-k",
+            str(folder),
+            "-c",
+            "listen_addresses=",
+            "-c",
+            "fsync=off",
+        ]
         with log.open("wb") as out, subprocess.Popen(serve, stdout=out, stderr=out, cwd=folder, **user) as server:
             try:
                 _await_server(folder, server, log)
@@ -281,3 +337,32 @@ def home(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Pat
     folder: Path = request.getfixturevalue(f"{request.param}_home")
     monkeypatch.setenv("DAGSTER_HOME", str(folder))
     return folder
+
+
+def axes(root: Path, combos: Sequence[str] = ("c1",), replicates: int = 1, **templates: Sequence[str]) -> None:
+    """Write the tables that a cohort is built from: one model, one template a stage unless others are named."""
+    for stage in STAGES:
+        rows = "".join(f"{name},true,llm\n" for name in templates.get(stage, [f"{stage}-v1"]))
+        _write(root / "1_raw" / f"{stage}_templates.csv", f"template_id,active,generator\n{rows}")
+    _write(root / "1_raw" / "llm_models.csv", "id,for_generation,for_evaluation\nsonnet-4,true,true\n")
+    rows = "".join(f"{stage},{replicates if stage == 'draft' else 1}\n" for stage in STAGES)
+    _write(root / "1_raw" / "replication_config.csv", f"stage,replicates\n{rows}")
+    _write(root / "2_tasks" / "selected_combo_mappings.csv", "combo_id\n" + "".join(f"{name}\n" for name in combos))
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An empty data root."""
+    (tmp_path / "data" / "gens").mkdir(parents=True)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def line(root: Path, ephemeral: dg.DagsterInstance) -> Line:
+    """The pipeline of that root, on an instance in memory."""
+    return Line(root, ephemeral)
