@@ -21,7 +21,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo migrate-staging migrate-prod rollback test check format torture bench lock clean
+.PHONY: help setup demo example migrate-staging migrate-prod rollback test check format torture bench lock clean
 
 help: ## show this list
 	@echo 'Usage: make TARGET [ARGS="options for the command behind it"]'
@@ -50,6 +50,12 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: setup ## build a small legacy store and walk through migrating it
 	@$(MIGRATOR) demo $(ARGS)
+
+example: setup ## a Dagster pipeline over a demo store, in the browser; says what to click
+	@$(BIN)/python -c 'import dagster_webserver' 2>/dev/null || { \
+	  echo "Installing Dagster's pages (about half a minute) ..."; \
+	  $(PIP) install --require-hashes -r examples/daydreaming/requirements.lock; }
+	@$(BIN)/python -m examples.daydreaming $(ARGS)
 
 migrate-staging: setup ## bring staging up to date (made from prod's data when it is not there yet)
 	@$(MIGRATOR) --env staging upgrade --from prod $(ARGS)
@@ -88,11 +94,13 @@ torture: setup ## the long sweeps: every crash point, large stores
 bench: setup ## measure speed; ARGS=--smoke for a quick look
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+PIN := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
+
 lock: ## pin requirements.lock anew from pyproject.toml (needs uv; ARGS=--upgrade for newer versions)
-	@$(UV) pip compile --quiet --universal --generate-hashes --extra dev --no-emit-index-url \
-	  --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml $(ARGS)
+	@$(PIN) --extra dev --output-file requirements.lock pyproject.toml $(ARGS)
+	@$(PIN) --extra example --constraint requirements.lock --output-file examples/daydreaming/requirements.lock pyproject.toml
 
 clean: ## remove .venv, caches, builds and the demo; never data, backups or mappings
-	@rm -rf .venv build dist demo-store .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	@rm -rf .venv build dist demo-store example-store .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	@find . -name __pycache__ -type d -not -path './data*' -not -path './backups/*' -not -path './mappings/*' \
 	  -prune -exec rm -rf {} +

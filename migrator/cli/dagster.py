@@ -69,6 +69,52 @@ def sync_command(settings: Settings, history: bool, dry_run: bool, wait: float) 
     return 0
 
 
+@command.command("rehearse")
+@click.option("--most", metavar="N", type=click.IntRange(min=1), default=24, help="How many members; 24 by default.")
+@click.option("--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=0, help="Wait for a run to end.")
+@screen.json_option
+@click.pass_obj
+def rehearse_command(settings: Settings, most: int, wait: float) -> int:
+    """Build a sample cohort and materialize it twice with a stub model, on a copy that is removed in the end.
+
+    Says what a pipeline would do on this store: the ids, which are the same twice, and what is skipped. The data
+    root itself is only read. Exits 1 when the second time was not all skips.
+    """
+    import logging
+
+    require_dagster()
+    from migrator.cli.log import Log
+
+    screen.error_defaults(ids=[], passes=[])
+    logging.disable(logging.CRITICAL)  # Dagster's own log of every event
+    with Log() as log:
+        site = settings.site(log.notify, wait=wait)
+        from migrator.pipeline.rehearsal import rehearse
+
+        found = rehearse(site, most, _progress(log))
+    faults = found.faults
+    if screen.wants_json():
+        passes = [
+            {"calls": one.calls, "steps": one.steps, "skipped": one.skipped} for one in (found.first, found.second)
+        ]
+        ids = [gen_id for _, gen_id in found.first.sample]
+        members = len(found.first.members)
+        status = "failed" if faults else "passed"
+        screen.print_json({"status": status, "members": members, "ids": ids, "passes": passes, "faults": faults})
+        return int(bool(faults))
+    table = screen.table("", ">Members", ">Materialized", ">Model calls", ">Steps", ">Skipped")
+    for name, one in (("first", found.first), ("second", found.second)):
+        numbers = (len(one.members), len(one.sample), one.calls, one.steps, one.skipped)
+        table.add_row(name, *(f"{number:,}" for number in numbers))
+    screen.show(table)
+    for fault in faults:
+        screen.show(f"[red]{screen.symbol('bad')}[/] {screen.escape(fault)}")
+    if not faults:
+        screen.show("[green]Passed.[/] The same ids twice, and the second time nothing was made and nothing written.")
+        screen.show_facts((stage, gen_id, "") for stage, gen_id in found.first.sample[:_SHOWN])
+    return int(bool(faults))
+
+
 def require_dagster() -> None:
     """Raise UsageError where the extra is not installed."""
     if importlib.util.find_spec("dagster") is None:

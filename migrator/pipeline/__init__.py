@@ -16,12 +16,14 @@ from migrator.pipeline.location import definitions
 from migrator.pipeline.resource import Store
 from migrator.pipeline.sensor import missing_sensor
 from migrator.pipeline.stages import PARTITIONS, stage_assets
+from migrator.pipeline.stub import StubModel
 from migrator.pipeline.work import Reply, Task, Work
 
 __all__ = [
     "PARTITIONS",
     "Reply",
     "Store",
+    "StubModel",
     "Task",
     "Work",
     "cohort_checks",

@@ -14,10 +14,10 @@ from migrator.store.layout import DRAFT, ESSAY, EVALUATION
 
 
 def definitions(
-    *,
     draft: Work,
     essay: Work,
     evaluation: Work,
+    *,
     store: Store | None = None,
     automation_condition: dg.AutomationCondition[Any] | None = None,
 ) -> dg.Definitions:

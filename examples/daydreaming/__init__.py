@@ -1,0 +1,1 @@
+"""The three stages with a stub model."""
