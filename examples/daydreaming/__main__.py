@@ -34,7 +34,7 @@ def main() -> None:
         command = [sys.executable, "-m", "migrator", "--data-root", str(root), "upgrade", "--yes"]
         subprocess.run(command, check=True, env={**os.environ, "DAGSTER_HOME": ""})
     home.mkdir(parents=True, exist_ok=True)
-    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n", encoding="utf-8")
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n", encoding="utf-8")
     print(WHAT_TO_CLICK.format(port=PORT, calls=calls, root=root), flush=True)
     environment = {
         **os.environ,

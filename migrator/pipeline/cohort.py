@@ -35,7 +35,7 @@ class CohortGrowth(dg.Config):
 @dg.asset(name=NAME, group_name=GROUP, required_resource_keys={RESOURCE}, description="The name of the cohort.")
 def cohort_id(context: dg.AssetExecutionContext, config: CohortName) -> dg.MaterializeResult[str]:
     """Work out the name: as given, else DD_COHORT, else computed."""
-    with told(), _store(context).access(f"cohort_id, Dagster run {context.run_id}").shared() as root:
+    with told(), _store(context).access(f"cohort_id, Dagster run {context.run.run_id}").shared() as root:
         name = building.plan(root, config.name or None).cohort_id
         if not name:
             raise MigratorError("the tables of the cohort cannot be read", hint="migrator cohort build lists why")
@@ -53,7 +53,7 @@ def cohort_membership(
         found = enrolment.build(_store(context).site(), cohort_id, extend=config.extend)
         if found.status == REFUSED:
             raise _refusal(found)
-    return dg.MaterializeResult(value=found.cohort_id, metadata=_diagnostics(found) | {"run_id": context.run_id})
+    return dg.MaterializeResult(value=found.cohort_id, metadata=_diagnostics(found) | {"run_id": context.run.run_id})
 
 
 def _refusal(found: Building) -> MigratorError:
@@ -85,9 +85,9 @@ def _diagnostics(found: Building) -> dict[str, Any]:
 @dg.asset(name=REGISTERED, group_name=GROUP, required_resource_keys={RESOURCE})
 def register_partitions(context: dg.AssetExecutionContext, cohort_membership: str) -> dg.MaterializeResult[None]:
     """Make a partition of each member that has none. Nothing is removed here: `migrator dagster sync` does that."""
-    with told(), _store(context).access(f"register_partitions, Dagster run {context.run_id}").shared() as root:
+    with told(), _store(context).access(f"register_partitions, Dagster run {context.run.run_id}").shared() as root:
         keys = members(root, cohort_membership)
-    metadata: dict[str, Any] = {"cohort_id": cohort_membership, "run_id": context.run_id}
+    metadata: dict[str, Any] = {"cohort_id": cohort_membership, "run_id": context.run.run_id}
     for stage in STAGES:
         name = PARTITION_SETS[stage]
         known = set(context.instance.get_dynamic_partitions(name))

@@ -91,6 +91,11 @@ class Line:
     instance: dg.DagsterInstance
     model: Model = field(default_factory=Model)
 
+    @property
+    def resources(self) -> dict[str, Any]:
+        """The resource of that root."""
+        return {"migrator": Store(data_root=str(self.root))}
+
     def register(self, *keys: tuple[str, str]) -> None:
         """Make partitions of generations."""
         for stage, gen_id in keys:
@@ -102,7 +107,7 @@ class Line:
         result = job(f"make_{stage}").execute_in_process(
             partition_key=gen_id,
             instance=self.instance,
-            resources={"migrator": Store(data_root=str(self.root))},
+            resources=self.resources,
             raise_on_error=False,
         )
         events = Events([(event.step_key or "", event.event_type_value) for event in result.all_events], result)
@@ -114,7 +119,7 @@ class Line:
         config = {"cohort_id": {"config": {"name": name}}, "cohort_membership": {"config": {"extend": extend}}}
         result = job("build_cohort").execute_in_process(
             instance=self.instance,
-            resources={"migrator": Store(data_root=str(self.root))},
+            resources=self.resources,
             run_config={"ops": config},
             raise_on_error=False,
         )
@@ -122,7 +127,7 @@ class Line:
         assert result.success is not fails, events.error
         return events
 
-    def keys(self) -> list[tuple[str, str]]:
+    def registered(self) -> list[tuple[str, str]]:
         """Every partition, parents first."""
         return [
             (stage, name) for stage in STAGES for name in sorted(self.instance.get_dynamic_partitions(f"{stage}_gens"))
@@ -130,7 +135,7 @@ class Line:
 
     def make_all(self) -> list[Events]:
         """Materialize every partition."""
-        return [self.make(*key) for key in self.keys()]
+        return [self.make(*key) for key in self.registered()]
 
 
 @dataclass(frozen=True)
