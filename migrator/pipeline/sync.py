@@ -28,7 +28,7 @@ from migrator.store.records import Key
 
 Progress = Callable[[str, int, int], None]  # what, how many are done, of how many
 
-_BATCH = 500  # far below what SQLite takes as parameters of one statement
+_KEYS, _EVENTS = 5_000, 500  # of one statement: SQLite takes 32,766 parameters, an event is seven
 _NO_RUN = ""  # the run id, and job name, of events that belong to no run
 
 
@@ -88,12 +88,13 @@ def plan_keys(instance: dg.DagsterInstance, world: World) -> list[Keys]:
 
 
 def _compared(stage: str, registered: Sequence[str], wanted: Iterable[str], unknown: Sequence[str]) -> Keys:
-    have, want, strange = set(registered), list(wanted), set(unknown)
+    have, want = set(registered), list(wanted)
+    stays = {*want, *unknown}
     return Keys(
         stage,
         kept=tuple(name for name in want if name in have),
         add=tuple(name for name in want if name not in have),
-        remove=tuple(name for name in registered if name not in set(want) | strange),
+        remove=tuple(name for name in registered if name not in stays),
         unknown=tuple(unknown),
     )
 
@@ -102,7 +103,7 @@ def apply_keys(instance: dg.DagsterInstance, world: World, plans: Iterable[Keys]
     """Add the new keys of each stage, then remove the old ones."""
     for plan in plans:
         for what, names, act in (("added", plan.add, _add), ("removed", plan.remove, _remove)):
-            for number, batch in _batches(names):
+            for number, batch in _batches(names, _KEYS):
                 act(instance, PARTITION_SETS[plan.stage], batch)
                 progress(f"{plan.stage} keys {what}", number, len(names))
     cursor = {_cursor(world): json.dumps(world.now.run_ids)}
@@ -168,7 +169,7 @@ def apply_history(
     """Report each as materialized, with what the event under its former name said."""
     former = _former_names(world)
     for asset, keys in owed.items():
-        for number, batch in _batches(keys):
+        for number, batch in _batches(keys, _EVENTS):
             names = {name: key for key in batch for name in former.get(key, ())}
             events = _latest(instance, asset, list(names))
             old = {names[name]: record for name, record in events.items()}
@@ -193,11 +194,11 @@ def _former_names(world: World) -> dict[Key, list[str]]:
 def _latest(instance: dg.DagsterInstance, asset: dg.AssetKey, names: Sequence[str]) -> dict[str, dg.EventLogRecord]:
     """The last materialization of each of these partitions that has one."""
     found: dict[str, dg.EventLogRecord] = {}
-    for _, batch in _batches(names):
+    for _, batch in _batches(names, _EVENTS):
         cursor, more = None, True
         wanted = dg.AssetRecordsFilter(asset, asset_partitions=batch)
         while more:
-            result = instance.fetch_materializations(wanted, limit=_BATCH, cursor=cursor)
+            result = instance.fetch_materializations(wanted, limit=_EVENTS, cursor=cursor)
             for record in result.records:
                 found.setdefault(str(record.partition_key), record)
             cursor, more = result.cursor, result.has_more
@@ -255,8 +256,8 @@ def _entry(event: dg.AssetMaterialization) -> dg.EventLogEntry:
     )
 
 
-def _batches(things: Sequence[Any]) -> Iterator[tuple[int, Sequence[Any]]]:
+def _batches(things: Sequence[Any], size: int) -> Iterator[tuple[int, Sequence[Any]]]:
     """(how many are done with this batch, the batch)."""
-    for start in range(0, len(things), _BATCH):
-        batch = things[start : start + _BATCH]
+    for start in range(0, len(things), size):
+        batch = things[start : start + size]
         yield start + len(batch), batch
