@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-import pytest
 
 from migrator.engine.exchange import Place
 from migrator.engine.lock import hold
-from tests.pipeline.conftest import Line, axes, location, opened
-
-
-@pytest.fixture
-def line(root: Path, sqlite_home: Path) -> Iterator[Line]:
-    """On an instance that can be opened again: a tick proves its partition keys that way."""
-    with opened(sqlite_home) as instance:
-        yield Line(root, instance)
+from tests.pipeline.conftest import Line, axes, location
 
 
 def tick(line: Line) -> tuple[list[tuple[str, str | None]], str | None, list[str]]:
     """(job, partition) of each request, the reason of a skip, and the run keys."""
     sensor = location().resolve_sensor_def("missing_work")
     context = dg.build_sensor_context(instance=line.instance, resources=line.resources, definitions=location())
-    found = sensor.evaluate_tick(context)
+    with dg.partition_loading_context(dynamic_partitions_store=line.instance):  # as the daemon does by its own means
+        found = sensor.evaluate_tick(context)
     requests = found.run_requests or []
     keys = [str(request.run_key) for request in requests]
     return [(str(request.job_name), request.partition_key) for request in requests], found.skip_message, keys
