@@ -34,7 +34,7 @@ def stage_checks(stage: str) -> dg.AssetChecksDefinition:
         with told():
             store = context.resources.migrator
             access: Access = store.access(f"checks of {stage}, Dagster run {context.run.run_id}")
-            found = access.find((stage, context.partition_key))
+            found = access.find((stage, context.op_execution_context.partition_key))
             with access.shared() as root:
                 problems = _problems(Inventory.read_some(root, [found.gen.key]), [found.gen.key])
         for name in names:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -23,6 +25,7 @@ import dagster as dg
 import pytest
 
 from migrator import compute_gen_id, compute_signature
+from migrator.cli import main
 from migrator.pipeline import Store, Task, Work, definitions
 from migrator.store.layout import STAGES
 from tests.random_stores import Tree, read_tree
@@ -371,3 +374,32 @@ def root(tmp_path: Path) -> Path:
 def line(root: Path, ephemeral: dg.DagsterInstance) -> Line:
     """The pipeline of that root, on an instance in memory."""
     return Line(root, ephemeral)
+
+
+class Answer(dict[str, Any]):
+    """The JSON object of a call; `out` is what it printed."""
+
+    out: str = ""
+
+
+Migrator = Callable[..., Answer]
+
+
+@pytest.fixture
+def migrator(root: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Migrator]:
+    """The command line on that root, called in this process; its JSON object, or with `plain` its lines."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def call(*words: str, code: int = 0, plain: bool = False) -> Answer:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(["--data-root", str(root), *words, *([] if plain else ["--json"])])
+        out, err = capsys.readouterr()
+        assert ended.value.code == code, err
+        answer = Answer({} if plain else json.loads(out))
+        answer.out = out
+        return answer
+
+    yield call
+    signal.signal(signal.SIGTERM, before)
+    gc.enable()

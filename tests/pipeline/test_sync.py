@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -19,24 +14,9 @@ from migrator.pipeline import sync
 from migrator.pipeline.sync import World
 from migrator.store.layout import STAGES
 from migrator.store.mappings import Past
-from tests.pipeline.conftest import Line, gen, location, opened
+from tests.pipeline.conftest import Line, Migrator, gen, location, opened
 
 PARTS = ("prompt", "raw", "parsed")
-Migrator = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def migrator(root: Path) -> Migrator:
-    """The command line on that root, as a process of its own; its JSON object."""
-
-    def call(*words: str, code: int = 0) -> dict[str, Any]:
-        command = [sys.executable, "-m", "migrator", "--data-root", str(root), *words, "--json"]
-        answer = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
-        assert answer.returncode == code, answer.stderr
-        found: dict[str, Any] = json.loads(answer.stdout)
-        return found
-
-    return call
 
 
 def legacy(root: Path) -> None:
@@ -220,29 +200,21 @@ def test_without_an_instance_it_says_how_to_name_one(
 
 
 def test_an_upgrade_offers_it_where_an_instance_is_named(
-    root: Path, sqlite_home: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, sqlite_home: Path, migrator: Migrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line at the end, and only then."""
     legacy(root)
-    command = [sys.executable, "-m", "migrator", "--data-root", str(root)]
     monkeypatch.setenv("DAGSTER_HOME", str(sqlite_home))
-    for words in (["upgrade", "--yes"], ["rollback", "--yes"]):
-        answer = subprocess.run([*command, *words], capture_output=True, text=True, cwd=Path(__file__).parents[2])
-        assert answer.stdout.count("dagster sync --history") == 1
+    for word in ("upgrade", "rollback"):
+        assert migrator(word, "--yes", plain=True).out.count("dagster sync --history") == 1
     monkeypatch.delenv("DAGSTER_HOME")
-    answer = subprocess.run(
-        [*command, "upgrade", "--yes"], capture_output=True, text=True, cwd=Path(__file__).parents[2]
-    )
-    assert "dagster" not in answer.stdout
+    assert "dagster" not in migrator("upgrade", "--yes", plain=True).out
 
 
-def test_it_does_not_run_beside_an_upgrade(root: Path, sqlite_home: Path, migrator: Migrator) -> None:
+def test_it_does_not_run_beside_an_upgrade(
+    root: Path, sqlite_home: Path, migrator: Migrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Exit 5 with the holder: keys of a tree that is being exchanged would be wrong at once."""
-    import os
-
-    os.environ["DAGSTER_HOME"] = str(sqlite_home)
-    try:
-        with hold(root.parent / ".data.migrator", "upgrade"):
-            assert "(upgrade)" in migrator("dagster", "sync", code=5)["error"]
-    finally:
-        del os.environ["DAGSTER_HOME"]
+    monkeypatch.setenv("DAGSTER_HOME", str(sqlite_home))
+    with hold(root.parent / ".data.migrator", "upgrade"):
+        assert "(upgrade)" in migrator("dagster", "sync", code=5)["error"]
