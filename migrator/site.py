@@ -105,6 +105,13 @@ def described(cause: BaseException) -> str:
     return f"internal error: {cause!r}"
 
 
+def shipped_migrations() -> Path:
+    """The standard steps: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "migrations"
+    return inside if inside.is_dir() else package.parent / "migrations"
+
+
 def settle(site: Site) -> list[str]:
     """Finish or undo what an earlier run owes, and say so. The lock must be held."""
     notes = recovery.settle(site.place, site.backups)

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "errors": set(),
     "store": {"errors", "store"},
     "engine": {"errors", "engine"},
-    "__init__": {"errors", "store"},  # what `from migrator import name` costs
+    "__init__": {"errors", "store", "view"},  # what `from migrator import name` costs
     "plan": {"errors", "store", "engine"},
     "build": {"errors", "store", "engine", "plan"},
     "verify": {"errors", "store", "engine", "plan", "build"},
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "runner": STAGES | {"site", "__init__", "tables"},
     "undo": {"errors", "store", "engine", "commit", "recovery", "site"},
     "upkeep": {"errors", "store", "engine", "recovery", "site", "undo"},
+    "view": {"errors", "store", "engine", "plan", "site", "runner"},
     "report": {"errors", "store", "plan", "report", "__init__"},
     "demo": {"store", "demo"},
     "pipeline": STAGES - {"recovery"} | {"cohorts", "tables", "pipeline", "__init__"},

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from migrator.cli.screen import json_option, plain, print_json, symbol, wants_json
-from migrator.cli.settings import FILE, shipped_migrations
+from migrator.cli.settings import FILE
 
 MADE, KEPT, EXTENDED = "made", "was there", "extended"
 
@@ -108,6 +108,8 @@ def _set_up(root: Path) -> Iterator[tuple[str, str]]:
 
 def _steps(root: Path) -> Iterator[tuple[str, str]]:
     """The standard steps. A folder that has steps of its own stays as it is: numbers would clash."""
+    from migrator.site import shipped_migrations
+
     folder = root / "migrations"
     if any(folder.glob("*.py")):
         yield "migrations/", KEPT

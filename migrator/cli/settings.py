@@ -139,6 +139,8 @@ class Settings:
         """The folder of steps: as named, else beside file or data root, else those of the package."""
         if self.flags.get("migrations") or "migrations" in self.file:
             return self._folder("migrations")
+        from migrator.site import shipped_migrations
+
         beside = self._folder("migrations")
         return beside if beside.is_dir() else shipped_migrations()
 
@@ -159,13 +161,6 @@ class Settings:
             wait=wait,
         )
         return replace(site, notify=notify) if notify else site
-
-
-def shipped_migrations() -> Path:
-    """The standard steps: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "migrations"
-    return inside if inside.is_dir() else package.parent / "migrations"
 
 
 # -- completion in the shell: what cannot be read completes to nothing

@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from migrator import IdScheme, runner
-from migrator.cli.settings import shipped_migrations
 from migrator.demo import make_legacy_store
 from migrator.engine.exchange import Place
 from migrator.plan import Plan
 from migrator.report import html
 from migrator.report.html import render_plan
-from migrator.site import Site
+from migrator.site import Site, shipped_migrations
 
 VOID = {"meta", "rect", "br"}
 
