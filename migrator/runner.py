@@ -13,7 +13,7 @@ from pathlib import Path
 
 from migrator import __version__, build, commit, recovery, verify
 from migrator import plan as planning
-from migrator.engine import exchange, files, journal, ledger, lock, snapshots, steps, tree
+from migrator.engine import exchange, files, hooks, journal, ledger, lock, snapshots, steps, tree
 from migrator.engine.journal import Journal
 from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Run
@@ -144,19 +144,45 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
         run = run.with_(before=before_digest, after=finished.digest(), ended=applied[-1].end, tree=str(displaced))
         snapshots.write(folder, run)
         site.notify("phase", name="commit")
-        ending = partial(recovery.finish_upgrade, site.place, folder, run)
+        ending = partial(_end, site, folder, run)
         commit.run(site.place, new, plan.entries, finished.entries, after=ending)
     except CareNeeded:
+        _tell_failed(site, folder)
         raise
     except BaseException as error:  # the one broad handler: undo, say so, pass it on
         failed = recovery.undo_upgrade(site.place, folder, run, described(error))
         site.notify("failed", level="error", run_id=run.run_id, reason=described(error))
+        _tell_failed(site, folder)
         if isinstance(error, Exception):
             raise RunFailed(failed, error) from error
         raise
     copy_mappings(site)
     site.notify("committed", run_id=run.run_id)
     return Outcome("committed", plan, snapshots.read(folder), tuple(done.problems))
+
+
+def _end(site: Site, folder: Path, run: Run) -> None:
+    """The last acts, inside the commit: a hook that says no undoes the exchange like any other failure."""
+    if site.hooks.after:
+        snapshots.write(folder, run.with_(state=snapshots.COMMITTED))  # the hook reads it; the journal still stands
+        _hook(site, hooks.AFTER, site.hooks.after, folder)
+    recovery.finish_upgrade(site.place, folder, run)
+
+
+def _tell_failed(site: Site, folder: Path) -> None:
+    """Run the `failed` hook; all is settled by then, so what goes wrong with it is only told."""
+    if site.hooks.failed:
+        try:
+            _hook(site, hooks.FAILED, site.hooks.failed, folder)
+        except MigratorError as error:
+            site.notify("hook-failed", level="warning", hook=hooks.FAILED, reason=error.message)
+
+
+def _hook(site: Site, name: str, command: str, folder: Path) -> None:
+    site.notify("phase", name=f"hook-{name}")
+    site.notify("hook", hook=name, command=command)
+    tell = partial(site.notify, "hook-output", hook=name)
+    hooks.run(name, command, site.hooks, folder / snapshots.RUN_FILE, lambda line: tell(line=line))
 
 
 def _begin(site: Site, plan: Plan, note: str) -> Run:

@@ -14,6 +14,7 @@ from typing import Any
 from migrator import recovery
 from migrator.engine import files, ledger, snapshots
 from migrator.engine.exchange import Place
+from migrator.engine.hooks import NO_HOOKS, Hooks
 from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Run
 from migrator.errors import MigratorError
@@ -40,6 +41,7 @@ class Site:
     env: str = ""
     proved_on: Place | None = None
     proved_on_name: str = ""
+    hooks: Hooks = NO_HOOKS
     scheme: IdScheme = DEFAULT_SCHEME
     jobs: int | None = None
     wait: float = 0

@@ -26,6 +26,11 @@ SETTINGS = """\
 # No environment is the default: every command says --env staging or --env prod, so that nobody reaches
 # production by leaving something out.
 
+# Commands of your own, called with the path of the run's run.json. An `after` that fails undoes the run.
+# [hooks]
+# after = "bin/after-a-run"
+# failed = "bin/page-somebody"
+
 # The rehearsal: a copy of the store, to try things on.
 [env.staging]
 data_root = "data-staging"

@@ -127,6 +127,8 @@ _WORDS = {
     "verify": "checking every file",
     "tables": "rebuilding tables",
     "commit": "exchanging the trees",
+    "hook-after": "running the after hook",
+    "hook-failed": "running the failed hook",
 }
 
 

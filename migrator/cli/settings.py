@@ -16,11 +16,13 @@ from migrator.errors import MigratorError, UsageError
 if TYPE_CHECKING:
     import click
 
+    from migrator.engine.hooks import Hooks
     from migrator.site import Notify, Site
 
 FILE = "migrator.toml"
-_TOP = {"migrations": str, "backups": str, "mappings": str, "default_env": str, "env": dict}
+_TOP = {"migrations": str, "backups": str, "mappings": str, "default_env": str, "hooks": dict, "env": dict}
 _ENV = {"data_root": str, "proved_on": str, "confirm": str, "keep_snapshots": int}
+_HOOKS = {"after": str, "failed": str, "timeout": int}
 CONFIRM_BY_NAME = "type-name"
 
 
@@ -57,6 +59,9 @@ class Settings:
         except (OSError, ValueError) as error:
             raise UsageError(f"{FILE} cannot be read: {error}", where=self.path) from None
         self._prove(content, _TOP, "")
+        self._prove(content.get("hooks", {}), _HOOKS, "hooks.")
+        if content.get("hooks", {}).get("timeout", 1) < 1:
+            raise UsageError("hooks.timeout must be at least 1 (seconds)", where=self.path)
         for name, section in content.get("env", {}).items():
             if not isinstance(section, dict):
                 raise UsageError(f"env.{name} is not a section", where=self.path, hint=f"[env.{name}]")
@@ -144,6 +149,19 @@ class Settings:
         beside = self._folder("migrations")
         return beside if beside.is_dir() else shipped_migrations()
 
+    @cached_property
+    def hooks(self) -> Hooks:
+        """The hooks of the file, where the data root is the file's too: a scratch copy calls nobody."""
+        from migrator.engine import hooks
+
+        if self.path is None or not self._file_counts():
+            return hooks.NO_HOOKS
+        given = self.file.get("hooks", {})
+        for name in (hooks.AFTER, hooks.FAILED):
+            if name in given:
+                hooks.words_of(name, given[name])
+        return hooks.Hooks(**given, folder=self.path.parent, env=self.chosen.name)
+
     def site(self, notify: Notify | None = None, *, wait: float = 0) -> Site:
         """The data root with its folders, for the runner."""
         from migrator.engine.exchange import Place
@@ -158,6 +176,7 @@ class Settings:
             env=self.chosen.name,
             proved_on=Place.at(self.root_of(proof)) if proof else None,
             proved_on_name=proof,
+            hooks=self.hooks,
             wait=wait,
         )
         return replace(site, notify=notify) if notify else site
