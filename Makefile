@@ -89,7 +89,7 @@ bench: setup ## measure speed; ARGS=--smoke for a quick look
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 lock: ## pin requirements.lock anew from pyproject.toml (needs uv; ARGS=--upgrade for newer versions)
-	@$(UV) pip compile --quiet --universal --generate-hashes --extra dev --no-emit-index-url \
+	@$(UV) pip compile --quiet --universal --generate-hashes --extra dev --extra docs --no-emit-index-url \
 	  --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml $(ARGS)
 
 clean: ## remove .venv, caches, builds and the demo; never data, backups or mappings

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,6 +30,7 @@ from migrator.store.problems import ID_COLLISION, STALE_TABLE, UNSAFE_PATH, Prob
 from migrator.store.records import Gen, Key
 from migrator.store.references import copy_path
 
+VERBS = ("created", "renamed", "rewritten", "unchanged")
 _SUFFIX = re.compile("-[1-9][0-9]*$")
 
 
@@ -60,12 +62,23 @@ class Plan:
     mapping: tuple[Row, ...]
     synthetic: tuple[Mapping[str, object], ...]
     recipe: Recipe
-    counts: Mapping[str, int]
+    stages: Mapping[str, Mapping[str, int]]  # stage -> created, renamed, rewritten, unchanged -> generations
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Generations, and how many of them are created, renamed, rewritten, unchanged; each is counted once."""
+        verbs = {verb: sum(stage[verb] for stage in self.stages.values()) for verb in VERBS}
+        return {"generations": len(self.after.gens), **verbs}
+
+    @cached_property
+    def reaching(self) -> tuple[dict[str, tuple[int, int]], dict[str, tuple[int, int]]]:
+        """Before and after: stage -> how many generations have a chain of parents up to a draft, and how many are."""
+        return _reaching(self.before), _reaching(self.after)
 
     @cached_property
     def checks(self) -> tuple[Check, ...]:
         """What holds on the planned result, with today's values; computed when it is asked for."""
-        return tuple(_checks(self.before, self.after))
+        return tuple(_checks(self))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -88,7 +101,7 @@ class Plan:
         current = {gen_id for _, gen_id in self.after.gens}
         return {old for _, old, new in self.mapping if old != new} - current
 
-    @property
+    @cached_property
     def bytes_needed(self) -> int:
         """Disk that the new tree takes, in bytes, each thing rounded up to whole blocks."""
         return sum(-(-max(entry.size, 1) // 4096) * 4096 for entry in self.entries)
@@ -126,7 +139,7 @@ def make(
         mapping=tuple(mapping),
         synthetic=tuple(_synthetic(after, [effect for _, effect in done])),
         recipe=recipe,
-        counts=_counts(before, after),
+        stages=_per_stage(before, after),
     )
 
 
@@ -211,18 +224,11 @@ def verb_of(before: Inventory, gen: Gen) -> str:
     return "rewritten" if rewritten(before.gens[gen.key], gen) else "unchanged"
 
 
-def per_stage(before: Inventory, after: Inventory) -> dict[str, dict[str, int]]:
-    """Stage -> verb -> generations; each generation is counted once."""
-    result = {stage: {"created": 0, "renamed": 0, "rewritten": 0, "unchanged": 0} for stage in STAGES}
+def _per_stage(before: Inventory, after: Inventory) -> dict[str, dict[str, int]]:
+    result = {stage: dict.fromkeys(VERBS, 0) for stage in STAGES}
     for gen in after.gens.values():
         result[gen.stage][verb_of(before, gen)] += 1
     return result
-
-
-def _counts(before: Inventory, after: Inventory) -> dict[str, int]:
-    stages = per_stage(before, after).values()
-    verbs = {verb: sum(stage[verb] for stage in stages) for verb in ("created", "renamed", "rewritten", "unchanged")}
-    return {"generations": len(after.gens), **verbs}
 
 
 def _synthetic(after: Inventory, effects: Sequence[Effect]) -> list[dict[str, object]]:
@@ -250,15 +256,13 @@ def _synthetic(after: Inventory, effects: Sequence[Effect]) -> list[dict[str, ob
     return sorted(rows, key=lambda row: (str(row["draft_gen_id"]), str(row["essay_old_gen_id"])))
 
 
-def _checks(before: Inventory, after: Inventory) -> list[Check]:
+def _checks(plan: Plan) -> list[Check]:
+    before, after = plan.before, plan.after
+    reached = [sum(side[stage][0] for stage in PARENT_STAGE) for side in plan.reaching]
+    children = sum(plan.reaching[1][stage][1] for stage in PARENT_STAGE)
     return [
         Check("ids match their signature", _right(after), len(after.gens), _right(before)),
-        Check(
-            "every essay and evaluation reaches a draft",
-            _reaching(after),
-            _children(after),
-            _reaching(before),
-        ),
+        Check("every essay and evaluation reaches a draft", reached[1], children, reached[0]),
     ]
 
 
@@ -268,12 +272,9 @@ def _right(store: Inventory) -> int:
     return sum(gen.gen_id.startswith(PREFIX[gen.stage]) and not judge(store, gen) for gen in gens)
 
 
-def _children(store: Inventory) -> int:
-    return sum(gen.stage in PARENT_STAGE for gen in store.gens.values())
-
-
-def _reaching(store: Inventory) -> int:
+def _reaching(store: Inventory) -> dict[str, tuple[int, int]]:
     reached: set[Key] = {key for key in store.gens if key[0] not in PARENT_STAGE}
     for stage in PARENT_STAGE:  # essays before evaluations
         reached |= {key for key, gen in store.gens.items() if key[0] == stage and gen.parent_key in reached}
-    return sum(key[0] in PARENT_STAGE for key in reached)
+    right, total = Counter(key[0] for key in reached), Counter(key[0] for key in store.gens)
+    return {stage: (right[stage], total[stage]) for stage in STAGES}

@@ -154,7 +154,7 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
         site.notify("failed", level="error", run_id=run.run_id, reason=described(error))
         _tell_failed(site, folder)
         if isinstance(error, Exception):
-            raise RunFailed(failed, error) from error
+            raise RunFailed(failed, plan, error) from error
         raise
     copy_mappings(site)
     site.notify("committed", run_id=run.run_id)

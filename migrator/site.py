@@ -86,12 +86,13 @@ class Outcome:
 class RunFailed(MigratorError):
     """A run that was undone: the tree is as before. `run` is its record; the exit code is that of the cause."""
 
-    def __init__(self, run: Run, cause: BaseException) -> None:
+    def __init__(self, run: Run, plan: Plan, cause: BaseException) -> None:
         text = described(cause)
         where = cause.where if isinstance(cause, MigratorError) else None
         hint = cause.hint if isinstance(cause, MigratorError) else None
         super().__init__(f"{text}; the run was undone, the data root is as before", where=where, hint=hint)
         self.run = run
+        self.plan = plan
         if isinstance(cause, MigratorError):
             self.exit_code = cause.exit_code
 

@@ -39,6 +39,8 @@ class Log:
     def __init__(self, *, progress: bool = True) -> None:
         self.folder: Path | None = None
         self._began = time.monotonic()
+        self.times: list[tuple[str, float]] = []  # (phase, seconds) of those that have ended, without questions
+        self._phase: tuple[str, float] | None = None
         self._shown: set[str] = set()
         self._phases: Phases | None = _phases() if progress and not wants_json() else None
         self._logger = structlog.wrap_logger(
@@ -67,6 +69,9 @@ class Log:
         """Take one event of the runner's. A full disk or a closed pipe here never makes a run fail."""
         if event == "run":
             self.folder, self._began = Path(str(fields["folder"])), time.monotonic()
+        if event in ("phase", "committed", "failed"):
+            self._close()
+            self._phase = (str(fields["name"]), time.monotonic()) if event == "phase" else None
         with contextlib.suppress(OSError):
             if self._phases:
                 self._phases.take(event, fields)
@@ -80,6 +85,17 @@ class Log:
         return time.monotonic() - self._began
 
     def pause(self) -> None:
+        """End the phase, because somebody is asked or told something."""
+        self._close()
+        self._clear()
+
+    def _close(self) -> None:
+        if self._phase:
+            name, began = self._phase
+            self.times.append((name, time.monotonic() - began))
+            self._phase = None
+
+    def _clear(self) -> None:
         """Finish what is on the screen, because something else is to be printed."""
         if self._phases:
             self._phases.end(finished=True)
@@ -98,7 +114,7 @@ class Log:
         if _LEVELS[event["level"]] < _threshold() or key in self._shown:
             raise structlog.DropEvent
         self._shown.add(key)
-        self.pause()
+        self._clear()
         return event
 
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from migrator import runner, upkeep
+from migrator.cli import page, screen
 from migrator.cli import plan as plan_screen
-from migrator.cli import screen
 from migrator.cli.settings import Settings
 from migrator.engine import ledger
 from migrator.engine.exchange import Place
 from migrator.errors import UsageError
 from migrator.report import machine, text
+from migrator.site import Outcome, RunFailed
 from migrator.store.layout import LEDGER, MAPPINGS
 from migrator.store.mappings import MAPPING
 from migrator.store.problems import STALE_TABLE
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from migrator.cli.log import Log
     from migrator.engine.snapshots import Run
     from migrator.plan import Plan
-    from migrator.site import Outcome, Site
+    from migrator.site import Site
 
 BLOCKED, DECLINED = 4, 1
 
@@ -94,7 +95,12 @@ def command(
         except (KeyboardInterrupt, click.Abort):
             screen.note_interrupt(_standing(site, log))
             raise
-    return _report(outcome, site, log.spent)
+        except RunFailed as error:
+            page.keep(Outcome("rolled-back", error.plan, error.run), site, log)
+            raise
+        spent = log.spent
+        kept_report = page.keep(outcome, site, log)
+    return _report(outcome, site, spent, kept_report)
 
 
 def _standing(site: Site, log: Log) -> str:
@@ -155,7 +161,7 @@ def _proof(plan: Plan, site: Site) -> list[str]:
 # -- how it ended
 
 
-def _report(outcome: Outcome, site: Site, spent: float) -> int:
+def _report(outcome: Outcome, site: Site, spent: float, report: Path | None) -> int:
     plan, run = outcome.plan, outcome.run
     steps = run.steps if run else [str(step) for step, _ in plan.steps] if plan else []
     mapping = mapping_path(site, run) if run else None
@@ -171,7 +177,7 @@ def _report(outcome: Outcome, site: Site, spent: float) -> int:
     elif outcome.status == "up-to-date":
         screen.show(plan_screen.up_to_date(site, plan_screen.generations(site)))
     elif run and mapping:
-        _committed(outcome, run, mapping, site, spent)
+        _committed(outcome, run, mapping, site, spent, report)
     if outcome.status != "refused":
         return 0
     assert plan is not None
@@ -194,7 +200,7 @@ def mapping_path(site: Site, run: Run) -> str:
     return str(copy if copy.is_file() else site.place.root / MAPPINGS / run.run_id / MAPPING)
 
 
-def _committed(outcome: Outcome, run: Run, mapping: str, site: Site, spent: float) -> None:
+def _committed(outcome: Outcome, run: Run, mapping: str, site: Site, spent: float, report: Path | None) -> None:
     screen.show(
         "",
         f"[green]Committed[/] run [bold]{run.run_id}[/] in {text.seconds(spent)}. "
@@ -202,6 +208,7 @@ def _committed(outcome: Outcome, run: Run, mapping: str, site: Site, spent: floa
         f"{text.many(run.counts['generations'], 'generation')}.",
     )
     facts = [
+        *([("report", str(report), "")] if report else []),
         ("mapping", mapping, ""),
         ("snapshot", run.tree, "the tree from before"),
         ("undo", screen.typed("rollback"), ""),

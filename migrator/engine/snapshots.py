@@ -4,7 +4,7 @@
                    before.manifest     every entry of the tree from before, with the digest of its content
                    after.manifest      the same for the tree from after
                    tree/               built here; after the commit the tree from before: the snapshot
-                   log.jsonl
+                   log.jsonl, report.html
 """
 
 from __future__ import annotations
