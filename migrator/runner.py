@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
-from migrator import __version__, build, commit, recovery, verify
+from migrator import __version__, build, commit, recovery, rehearsal, verify
 from migrator import plan as planning
 from migrator.engine import exchange, files, hooks, journal, ledger, lock, snapshots, steps, tree
 from migrator.engine.journal import Journal
@@ -75,7 +75,7 @@ def upgrade(
             raise TryAgain(
                 "the kept plan is stale: the store or the steps have changed since it was made",
                 where=site.place.root,
-                hint="migrator plan --out DIR, look at it, then upgrade --plan DIR/plan.json",
+                hint="migrator plan --out next-plan   (look at it, then upgrade --plan next-plan)",
             )
         require_proof(site, plan, override)
         for problem in plan.problems:
@@ -94,7 +94,7 @@ def require_proof(site: Site, plan: Plan, override: str = "") -> None:
     if site.proved_on is None or override:
         return
     proof, name = site.proved_on, site.proved_on_name
-    hint = f"migrator --env {name} upgrade first, or --override-staging REASON"
+    hint = f"migrator --env {name} upgrade   (first; or --override-staging REASON)"
     if not proof.real.is_dir():
         raise DecisionNeeded(f"{name} does not exist, so nothing is proven there", where=proof.root, hint=hint)
     if os.path.samefile(proof.real, site.place.real):
@@ -114,7 +114,7 @@ def require_space(site: Site, plan: Plan) -> None:
         raise MigratorError(
             f"the new tree needs {plan.bytes_needed / 1e6:,.1f} MB and {free / 1e6:,.1f} MB are free",
             where=site.backups,
-            hint="migrator snapshots prune --keep 1, or free some space",
+            hint="migrator snapshots prune --keep 1   (or free some space)",
         )
 
 
@@ -211,6 +211,7 @@ def _begin(site: Site, plan: Plan, note: str) -> Run:
         counts=dict(plan.counts),
         mapping=str(site.mappings / run_id),
         note=note,
+        shape=rehearsal.shape_of(plan),
     )
     snapshots.write(folder, run)
     files.sync_dir(site.backups)

@@ -181,13 +181,18 @@ class Phases:
         """Show how far it is."""
         if time.monotonic() - self.told >= _LINE_SECONDS:
             self.told = time.monotonic()
-            self.say(f"{self.words}: {amount(done_files, done_bytes)} of {self.of_total()}{self.left(done_bytes)}")
+            state = f"{amount(done_files, done_bytes)} of {self.of_total()}, {self.rate(done_bytes)}"
+            self.say(f"{self.words}: {state}{self.left(done_bytes)}")
 
     def left(self, done_bytes: int) -> str:
         """The time that is left, as far as one can tell."""
         spent = time.monotonic() - self.began
         todo = self.total.get("bytes", 0) - done_bytes
         return f", {seconds(spent * todo / done_bytes)} left" if done_bytes > 0 and todo > 0 else ""
+
+    def rate(self, done_bytes: int) -> str:
+        """Bytes a second so far."""
+        return f"{size(done_bytes / max(time.monotonic() - self.began, 0.001))}/s"
 
     def of_total(self) -> str:
         """How much there is to do."""
@@ -242,8 +247,7 @@ class Bars(Phases):
     def progress(self, done_files: int, done_bytes: int) -> None:
         """Move the bar: files, bytes, rate, and the time that is left."""
         if self.bar:
-            rate = done_bytes / max(time.monotonic() - self.began, 0.001)
-            state = f"{amount(done_files, done_bytes)}, {size(rate)}/s{self.left(done_bytes)}"
+            state = f"{amount(done_files, done_bytes)}, {self.rate(done_bytes)}{self.left(done_bytes)}"
             self.bar.update(self.bar.task_ids[0], completed=done_bytes, state=state, refresh=True)
 
     def close(self, finished: bool, details: str, spent: str) -> None:
@@ -252,7 +256,10 @@ class Bars(Phases):
             self.bar.stop()
             self.bar = None
         sign = marked("done" if finished else "bad", sys.stderr.encoding or "ascii")
-        self.console.print(f"{sign} {escape(self.words):22}  {escape(details):32}  [dim]{spent:>7}[/]", soft_wrap=True)
+        room = max(min(self.console.width - 35, 32), 1)  # a narrow window gets narrow columns, not a second line
+        self.console.print(
+            f"{sign} {escape(self.words):22}  {escape(details):{room}}  [dim]{spent:>7}[/]", soft_wrap=True
+        )
 
 
 def _phases() -> Phases:

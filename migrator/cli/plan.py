@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from migrator import __version__, runner, upkeep
-from migrator.cli import page, screen
+from migrator.cli import page, proof, screen
 from migrator.cli.settings import Settings
 from migrator.errors import DecisionNeeded, UsageError
 from migrator.report import machine, text
@@ -160,6 +160,7 @@ def _print(plan: Plan, site: Site, folder: Path | None) -> None:
     except DecisionNeeded as error:
         screen.say_error(error.message, error.where, error.hint)
         return
+    screen.show(*proof.lines(plan, site))
     kept = f"--plan {folder}" if folder else ""
     screen.show_facts([("next", screen.typed(f"upgrade {kept}").rstrip(), "")])
 
@@ -183,5 +184,5 @@ def verdict(plan: Plan) -> tuple[str, None, str]:
         hint = screen.typed(f"upgrade {accepted}")
     else:
         message = f"{text.many(len(plan.blocking), 'blocking issue')} to settle before the upgrade"
-        hint = screen.typed("plan --out DIR") + "   (issues.csv lists all of them)"
+        hint = screen.typed("plan --out next-plan") + "   (issues.csv lists all of them)"
     return f"{message}; nothing has been changed", None, hint

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migrator.errors import MigratorError, UsageError
+from migrator.site import shipped_migrations
 
 if TYPE_CHECKING:
     import click
@@ -123,7 +124,7 @@ class Settings:
         if not given:
             raise UsageError(
                 "no data root is named",
-                hint="migrator --data-root DIR ..., or --env NAME with a section in migrator.toml",
+                hint="migrator --help   (--data-root DIR names a store, --env NAME a section of migrator.toml)",
             )
         return Path(os.path.abspath(given))
 
@@ -144,8 +145,6 @@ class Settings:
         """The folder of steps: as named, else beside file or data root, else those of the package."""
         if self.flags.get("migrations") or "migrations" in self.file:
             return self._folder("migrations")
-        from migrator.site import shipped_migrations
-
         beside = self._folder("migrations")
         return beside if beside.is_dir() else shipped_migrations()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from migrator import runner, upkeep
-from migrator.cli import page, screen
+from migrator.cli import page, proof, screen
 from migrator.cli import plan as plan_screen
 from migrator.cli.settings import Settings
 from migrator.engine import ledger
@@ -19,7 +19,7 @@ from migrator.engine.exchange import Place
 from migrator.errors import UsageError
 from migrator.report import machine, text
 from migrator.site import Outcome, RunFailed
-from migrator.store.layout import LEDGER, MAPPINGS
+from migrator.store.layout import MAPPINGS
 from migrator.store.mappings import MAPPING
 from migrator.store.problems import STALE_TABLE
 
@@ -100,7 +100,7 @@ def command(
             raise
         spent = log.spent
         kept_report = page.keep(outcome, site, log)
-    return _report(outcome, site, spent, kept_report)
+    return _report(outcome, settings, site, spent, kept_report)
 
 
 def _standing(site: Site, log: Log) -> str:
@@ -120,7 +120,7 @@ def read_kept(path: Path) -> Kept:
         message = f"the plan cannot be read: {error.strerror}"
     except (ValueError, KeyError, TypeError):
         message = "this is not a kept plan"
-    raise UsageError(message, where=file, hint="migrator plan --out DIR")
+    raise UsageError(message, where=file, hint="migrator plan --out next-plan")
 
 
 def _stage(settings: Settings, site: Site, origin: str, log: Log) -> None:
@@ -140,28 +140,15 @@ def _agreed(plan: Plan, site: Site, settings: Settings, log: Log, yes: bool, nam
     log.pause()
     if not screen.wants_json():
         plan_screen.show_plan(plan, site, "upgrade", warnings=0)
-        screen.show(f"{text.totals(plan.counts)}. About {text.estimate(plan)}.", *_proof(plan, site))
+        screen.show(f"{text.totals(plan.counts)}. About {text.estimate(plan)}.", *proof.lines(plan, site))
         screen.show("The live tree is replaced in one act; the one from before is kept as a snapshot.")
     return screen.consent(settings.chosen, f"Upgrade {plan_screen.name_of(site)}?", yes=yes, name=name)
-
-
-def _proof(plan: Plan, site: Site) -> list[str]:
-    """When the same steps passed on the other root, where the settings want that."""
-    if site.proved_on is None:
-        return []
-    digests = {step.digest for step, _ in plan.steps}
-    passed = [entry for entry in ledger.read(site.proved_on.real / LEDGER) if entry.digest in digests]
-    if not passed:
-        return []
-    last = passed[-1]
-    name = screen.escape(site.proved_on_name)
-    return [f"The same steps passed on [bold]{name}[/] at {text.moment(last.end)} UTC (run {last.run_id})."]
 
 
 # -- how it ended
 
 
-def _report(outcome: Outcome, site: Site, spent: float, report: Path | None) -> int:
+def _report(outcome: Outcome, settings: Settings, site: Site, spent: float, report: Path | None) -> int:
     plan, run = outcome.plan, outcome.run
     steps = run.steps if run else [str(step) for step, _ in plan.steps] if plan else []
     mapping = mapping_path(site, run) if run else None
@@ -178,6 +165,7 @@ def _report(outcome: Outcome, site: Site, spent: float, report: Path | None) -> 
         screen.show(plan_screen.up_to_date(site, plan_screen.generations(site)))
     elif run and mapping:
         _committed(outcome, run, mapping, site, spent, report)
+        screen.show(*proof.of(run, settings))
     if outcome.status != "refused":
         return 0
     assert plan is not None

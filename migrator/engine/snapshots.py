@@ -49,6 +49,7 @@ class Run:
     mapping: str = ""
     pruned: bool = False
     note: str = ""
+    shape: dict[str, dict[str, int]] = field(default_factory=dict)  # of the store that the run met
 
     def with_(self, **values: Any) -> Run:
         """The same with other values."""
@@ -71,7 +72,7 @@ def is_run_id(text: object) -> bool:
 def check_run_id(run_id: str) -> str:
     """The run id, or UsageError where it is none (it becomes a path)."""
     if not is_run_id(run_id):
-        raise UsageError(f"{run_id!r} is not a run id", hint="migrator history lists them")
+        raise UsageError(f"{run_id!r} is not a run id", hint="migrator history   (lists them)")
     return run_id
 
 
@@ -88,7 +89,9 @@ def read(folder: Path) -> Run:
     try:
         return _proven(Run(**json.loads((folder / RUN_FILE).read_bytes())), folder)
     except FileNotFoundError:
-        raise UsageError(f"there is no run {folder.name}", where=folder, hint="migrator history lists them") from None
+        raise UsageError(
+            f"there is no run {folder.name}", where=folder, hint="migrator history   (lists them)"
+        ) from None
     except (OSError, ValueError, TypeError) as error:
         raise CareNeeded(f"run.json cannot be read: {error}", where=folder / RUN_FILE) from None
 

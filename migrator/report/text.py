@@ -201,7 +201,7 @@ def checks_table(plan: Plan, free: int, encoding: str) -> Table:
 
 
 def issue_lines(
-    problems: Sequence[Problem], encoding: str, warnings: int = 2, blocking: int = 5
+    problems: Sequence[Problem], encoding: str, warnings: int = 2, blocking: int = 3
 ) -> list[RenderableType]:
     """A digest per kind: how many, and the first few of each, indented. Blocking kinds come first."""
     from rich.padding import Padding

@@ -237,7 +237,7 @@ class _Reader:
             raise MigratorError(
                 "not a data root: it has no folder gens/",
                 where=self.root,
-                hint="migrator --data-root DIR status",
+                hint="migrator --help   (--data-root DIR names a store, --env NAME a section of migrator.toml)",
             )
         for folder in (OWN, MAPPINGS):
             if os.path.lexists(self.root / folder) and not stat.S_ISDIR(os.lstat(self.root / folder).st_mode):
