@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from migrator.cli.screen import json_option, plain, print_json, wants_json
+from migrator.cli.settings import complete_ids
 
 if TYPE_CHECKING:
     from migrator.site import Site
@@ -21,7 +22,7 @@ STAGE_NAMES = ("draft", "essay", "evaluation")  # as in store.layout, which --he
 
 
 @click.command(short_help="Old ids -> the ids of today.")
-@click.argument("ids", nargs=-1, metavar="ID...")
+@click.argument("ids", nargs=-1, metavar="ID...", shell_complete=complete_ids)
 @click.option("--stage", type=click.Choice(STAGE_NAMES), help="Where one name stood for two generations.")
 @click.option("--csv", "file", metavar="FILE", help="Bring a column of a table up to date; - is standard input.")
 @click.option("--column", metavar="NAME", help="The column of --csv that holds ids.")

@@ -13,7 +13,7 @@ import click
 
 from migrator import __version__, runner, upkeep
 from migrator.cli import page, proof, screen
-from migrator.cli.settings import Settings
+from migrator.cli.settings import Settings, complete_steps
 from migrator.errors import DecisionNeeded, UsageError
 from migrator.report import machine, text
 from migrator.store import mappings
@@ -29,7 +29,7 @@ PENDING, BLOCKED = 3, 4
 
 
 @click.command()
-@click.option("--to", metavar="NNNN", help="Up to and including this step.")
+@click.option("--to", metavar="NNNN", shell_complete=complete_steps, help="Up to and including this step.")
 @click.option(
     "--accept-collision", "accept", metavar="ID", multiple=True, help="Let this collision stand (repeatable)."
 )

@@ -25,6 +25,7 @@ _TOP = {"migrations": str, "backups": str, "mappings": str, "default_env": str, 
 _ENV = {"data_root": str, "proved_on": str, "confirm": str, "keep_snapshots": int}
 _HOOKS = {"after": str, "failed": str, "timeout": int}
 CONFIRM_BY_NAME = "type-name"
+_MOST_IDS = 200  # that a shell offers at once
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,32 @@ def complete_runs(ctx: click.Context, parameter: click.Parameter, incomplete: st
         return [run.run_id for run in reversed(Settings(ctx.find_root().params).site().runs())]
 
     return _completed(runs, incomplete)
+
+
+def complete_steps(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Numbers of the steps."""
+
+    def steps() -> list[str]:
+        from migrator.engine.steps import discover
+
+        return [step.number for step in discover(Settings(ctx.find_root().params).migrations)]
+
+    return _completed(steps, incomplete)
+
+
+def complete_ids(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Ids of generations, those of today and those of the past; a few, where there are too many to choose from."""
+
+    def ids() -> list[str]:
+        from migrator.engine.ledger import runs
+        from migrator.store.mappings import Names
+
+        site = Settings(ctx.find_root().params).site()
+        names = Names.read(site.place.real, runs(site.ledger()))
+        known = {name for stage in names.existing.values() for name in stage} | {old for _, old in names.past}
+        return sorted(name for name in known if name.startswith(incomplete) and name.isprintable())[:_MOST_IDS]
+
+    return _completed(ids, incomplete)
 
 
 def _completed(names: Callable[[], list[str]], incomplete: str) -> list[str]:

@@ -13,7 +13,7 @@ import click
 from migrator import runner, upkeep
 from migrator.cli import page, proof, screen
 from migrator.cli import plan as plan_screen
-from migrator.cli.settings import Settings
+from migrator.cli.settings import Settings, complete_envs, complete_steps
 from migrator.engine import ledger
 from migrator.engine.exchange import Place
 from migrator.errors import UsageError
@@ -42,7 +42,7 @@ class Kept:
 
 
 @click.command()
-@click.option("--to", metavar="NNNN", help="Up to and including this step.")
+@click.option("--to", metavar="NNNN", shell_complete=complete_steps, help="Up to and including this step.")
 @click.option("--plan", "plan_file", metavar="FILE", help="Do exactly this kept plan (its folder, or plan.json).")
 @click.option(
     "--accept-collision", "accept", metavar="ID", multiple=True, help="Let this collision stand (repeatable)."
@@ -52,7 +52,13 @@ class Kept:
 @click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Worker processes; by default the cores.")
 @screen.yes_option
 @click.option("--confirm", metavar="NAME", help="The env's name, where the settings want it typed.")
-@click.option("--from", "origin", metavar="ENV", help="Copy the data root from this env where it is not there yet.")
+@click.option(
+    "--from",
+    "origin",
+    metavar="ENV",
+    shell_complete=complete_envs,
+    help="Copy the data root from this env where it is not there yet.",
+)
 @screen.json_option
 @click.pass_obj
 def command(
