@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "runner": STAGES | {"rehearsal", "site", "__init__", "tables"},
     "undo": {"errors", "store", "engine", "commit", "recovery", "site"},
     "upkeep": {"errors", "store", "engine", "recovery", "site", "undo"},
+    "testing": {"errors", "store", "engine", "plan", "build", "site", "runner", "undo"},
     "view": {"errors", "store", "engine", "plan", "site", "runner"},
     "report": {"errors", "store", "plan", "report", "__init__"},
     "demo": {"store", "demo"},
