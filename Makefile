@@ -21,7 +21,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo migrate-staging migrate-prod rollback test check format torture bench lock clean
+.PHONY: help setup demo migrate-staging migrate-prod rollback test check format docs torture bench lock clean
 
 help: ## show this list
 	@echo 'Usage: make TARGET [ARGS="options for the command behind it"]'
@@ -81,6 +81,11 @@ check: setup ## format, lint, types, tests: what CI runs
 format: setup ## format the code and repair what lint can (applied steps stay as they are)
 	@$(BIN)/ruff check --fix --exclude migrations .
 	@$(BIN)/ruff format .
+
+docs: setup ## build the documentation into build/docs and run its examples; a warning or a dead link is an error
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
+	@$(BIN)/python -m pytest -q tests/test_docs.py tests/test_testing.py -k 'docs or worked_example'
+	@echo 'build/docs/index.html'
 
 torture: setup ## the long sweeps: every crash point, large stores
 	@$(PYTEST) -m slow --timeout 3600 $(ARGS)

@@ -18,6 +18,8 @@ from migrator.engine.exchange import Place
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain, UsageError
 from migrator.runner import upgrade
 from migrator.site import Site, shipped_migrations
+from migrator.store import problems
+from tests.test_layers import MAY_IMPORT
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -135,6 +137,31 @@ def test_the_readme_names_every_exit_code() -> None:
 def test_the_readme_lists_every_command() -> None:
     table = (ROOT / "README.md").read_text().partition("## Commands")[2].partition("\n## ")[0]
     assert [name for name in COMMANDS if f"`{name}" not in table and f"{name} " not in table] == []
+
+
+def test_the_runbook_has_every_exit_code_alert_and_kind_of_issue() -> None:
+    text = (ROOT / "docs" / "runbook.md").read_text()
+    first = set(re.findall(r"^\| `?([\w-]+)`? \|", text, re.MULTILINE))
+    codes = {error.exit_code for error in (MigratorError, UsageError, DecisionNeeded, TryAgain, CareNeeded)}
+    assert {str(code) for code in codes | {0, 3, 130}} - first == set()
+    sources = "".join(path.read_text() for path in (ROOT / "migrator").rglob("*.py"))
+    alerts = set(re.findall(r'notify\("([\w-]+)", level="(?:warning|error|critical)"', sources))
+    assert len(alerts) > 4
+    assert alerts - first == set()
+    kinds = {value for name, value in vars(problems).items() if name.isupper() and isinstance(value, str)}
+    assert len(kinds) > 15
+    assert kinds - first == set()
+
+
+def test_the_rooms_are_told_as_they_are() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", text.partition("## Rooms")[2], re.MULTILINE)
+    there = {path.stem for path in (ROOT / "migrator").iterdir() if path.suffix in ("", ".py")} & set(MAY_IMPORT)
+    there -= {"__init__", "__main__"}
+    assert {room for room, _ in rows} == there
+    for room, told in rows:
+        allowed = set(MAY_IMPORT[room]) & there - {room}
+        assert told == "everything" or set(re.findall(r"`(\w+)`", told)) == allowed, room
 
 
 def test_every_promise_links_to_a_test() -> None:
