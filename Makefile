@@ -21,7 +21,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo example migrate-staging migrate-prod rollback test check format torture bench lock clean
+.PHONY: help setup demo example migrate-staging migrate-prod rollback test check format docs torture bench lock clean
 
 help: ## show this list
 	@echo 'Usage: make TARGET [ARGS="options for the command behind it"]'
@@ -88,6 +88,11 @@ format: setup ## format the code and repair what lint can (applied steps stay as
 	@$(BIN)/ruff check --fix --exclude migrations .
 	@$(BIN)/ruff format .
 
+docs: setup ## build the documentation into build/docs and run its examples; a warning or a dead link is an error
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
+	@$(BIN)/python -m pytest -q tests/test_docs.py tests/test_testing.py -k 'docs or worked_example'
+	@echo 'build/docs/index.html'
+
 torture: setup ## the long sweeps: every crash point, power cuts, large stores (about 20 minutes on 2 cores)
 	@$(BIN)/python -m tests.torture $(ARGS)
 	@$(PYTEST) -m slow --timeout 3600
@@ -98,7 +103,7 @@ bench: setup ## measure speed; ARGS=--smoke for a quick look
 PIN := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 
 lock: ## pin requirements.lock anew from pyproject.toml (needs uv; ARGS=--upgrade for newer versions)
-	@$(PIN) --extra dev --output-file requirements.lock pyproject.toml $(ARGS)
+	@$(PIN) --extra dev --extra docs --output-file requirements.lock pyproject.toml $(ARGS)
 	@$(PIN) --extra example --constraint requirements.lock --output-file examples/daydreaming/requirements.lock pyproject.toml
 
 clean: ## remove .venv, caches, builds and the demo; never data, backups or mappings

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from migrator.store.layout import DRAFT, ESSAY, EVALUATION, PARENT_STAGE, STAGES
     from migrator.store.problems import Problem
     from migrator.store.records import Gen, first_present
+    from migrator.view import PlanTables, UnknownIds, View, open
 
 __version__ = "0.1.0"
 
@@ -61,6 +62,7 @@ _HOMES = {
     "migrator.store.layout": ("DRAFT", "ESSAY", "EVALUATION", "PARENT_STAGE", "STAGES"),
     "migrator.store.problems": ("Problem",),
     "migrator.store.records": ("Gen", "first_present"),
+    "migrator.view": ("PlanTables", "UnknownIds", "View", "open"),  # for notebooks; no step needs them
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -80,11 +82,14 @@ __all__ = [  # the names of _HOMES, spelled out for readers and type checkers
     "IdScheme",
     "Inventory",
     "MigratorError",
+    "PlanTables",
     "Problem",
     "Relink",
     "Rename",
     "Renumber",
     "SignatureError",
+    "UnknownIds",
+    "View",
     "canonical",
     "compute_gen_id",
     "compute_signature",
@@ -96,6 +101,7 @@ __all__ = [  # the names of _HOMES, spelled out for readers and type checkers
     "mentions_current",
     "missing_parent",
     "normalise",
+    "open",
 ]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property, partial
@@ -29,6 +30,8 @@ from migrator.store.mappings import Row, sorted_rows
 from migrator.store.problems import STALE_TABLE, UNSAFE_PATH, Problem, accepted, ordered
 from migrator.store.records import Gen, Key
 from migrator.store.references import copy_path
+
+VERBS = ("created", "renamed", "rewritten", "unchanged")
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,23 @@ class Plan:
     synthetic: tuple[Mapping[str, object], ...]
     recipe: Recipe
     places: Mapping[str, str]  # path today -> path then, of every entry
-    counts: Mapping[str, int]
+    stages: Mapping[str, Mapping[str, int]]  # stage -> created, renamed, rewritten, unchanged -> generations
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Generations, and how many of them are created, renamed, rewritten, unchanged; each is counted once."""
+        verbs = {verb: sum(stage[verb] for stage in self.stages.values()) for verb in VERBS}
+        return {"generations": len(self.after.gens), **verbs}
+
+    @cached_property
+    def reaching(self) -> tuple[dict[str, tuple[int, int]], dict[str, tuple[int, int]]]:
+        """Before and after: stage -> how many generations have a chain of parents up to a draft, and how many are."""
+        return _reaching(self.before), _reaching(self.after)
 
     @cached_property
     def checks(self) -> tuple[Check, ...]:
         """What holds on the planned result, with today's values; computed when it is asked for."""
-        return tuple(_checks(self.before, self.after))
+        return tuple(_checks(self))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -95,7 +109,7 @@ class Plan:
         blocked = _blocked_paths(paths, self.entries)
         return tuple(path for path in paths if path not in blocked)
 
-    @property
+    @cached_property
     def bytes_needed(self) -> int:
         """Disk that the new tree takes, in bytes, each thing rounded up to whole blocks."""
         return sum(-(-max(entry.size, 1) // 4096) * 4096 for entry in self.entries)
@@ -122,7 +136,7 @@ def make(
         recipe = _recipe(before, after)
         places, clashes = _places(entries, recipe)
         synthetic = tuple(_synthetic(after, [effect for _, effect in done]))
-        counts = _counts(before, after)
+        stages = _per_stage(before, after)
         problems += [*clashes, *_carried(rebuilt_paths(after), entries)]
         problems += (Problem(*row) for row in checking.result())
     finally:
@@ -141,7 +155,7 @@ def make(
         synthetic=synthetic,
         recipe=recipe,
         places=places,
-        counts=counts,
+        stages=stages,
     )
 
 
@@ -270,18 +284,11 @@ def verb_of(before: Inventory, gen: Gen) -> str:
     return "rewritten" if rewritten(before.gens[gen.key], gen) else "unchanged"
 
 
-def per_stage(before: Inventory, after: Inventory) -> dict[str, dict[str, int]]:
-    """Stage -> verb -> generations; each generation is counted once."""
-    result = {stage: {"created": 0, "renamed": 0, "rewritten": 0, "unchanged": 0} for stage in STAGES}
+def _per_stage(before: Inventory, after: Inventory) -> dict[str, dict[str, int]]:
+    result = {stage: dict.fromkeys(VERBS, 0) for stage in STAGES}
     for gen in after.gens.values():
         result[gen.stage][verb_of(before, gen)] += 1
     return result
-
-
-def _counts(before: Inventory, after: Inventory) -> dict[str, int]:
-    stages = per_stage(before, after).values()
-    verbs = {verb: sum(stage[verb] for stage in stages) for verb in ("created", "renamed", "rewritten", "unchanged")}
-    return {"generations": len(after.gens), **verbs}
 
 
 def _synthetic(after: Inventory, effects: Sequence[Effect]) -> list[dict[str, object]]:
@@ -309,15 +316,13 @@ def _synthetic(after: Inventory, effects: Sequence[Effect]) -> list[dict[str, ob
     return sorted(rows, key=lambda row: (str(row["draft_gen_id"]), str(row["essay_old_gen_id"])))
 
 
-def _checks(before: Inventory, after: Inventory) -> list[Check]:
+def _checks(plan: Plan) -> list[Check]:
+    before, after = plan.before, plan.after
+    reached = [sum(side[stage][0] for stage in PARENT_STAGE) for side in plan.reaching]
+    children = sum(plan.reaching[1][stage][1] for stage in PARENT_STAGE)
     return [
         Check("ids match their signature", _right(after), len(after.gens), _right(before)),
-        Check(
-            "every essay and evaluation reaches a draft",
-            _reaching(after),
-            _children(after),
-            _reaching(before),
-        ),
+        Check("every essay and evaluation reaches a draft", reached[1], children, reached[0]),
     ]
 
 
@@ -327,12 +332,9 @@ def _right(store: Inventory) -> int:
     return sum(gen.gen_id.startswith(PREFIX[gen.stage]) and not judge(store, gen) for gen in gens)
 
 
-def _children(store: Inventory) -> int:
-    return sum(gen.stage in PARENT_STAGE for gen in store.gens.values())
-
-
-def _reaching(store: Inventory) -> int:
+def _reaching(store: Inventory) -> dict[str, tuple[int, int]]:
     reached: set[Key] = {key for key in store.gens if key[0] not in PARENT_STAGE}
     for stage in PARENT_STAGE:  # essays before evaluations
         reached |= {key for key, gen in store.gens.items() if key[0] == stage and gen.parent_key in reached}
-    return sum(key[0] in PARENT_STAGE for key in reached)
+    right, total = Counter(key[0] for key in reached), Counter(key[0] for key in store.gens)
+    return {stage: (right[stage], total[stage]) for stage in STAGES}

@@ -175,7 +175,11 @@ def finish_upgrade(place: Place, folder: Path, run: Run) -> Run:
 
 
 def undo_upgrade(place: Place, folder: Path, run: Run, reason: str) -> Run:
-    """Remove what a run built, record why, and owe nothing any more. The live tree is the old one."""
+    """Record why a run did not happen, and owe nothing any more. The live tree is the old one.
+
+    What it built is removed, unless it has been the live tree while a hook ran: then it may hold work and is kept, as
+    after a rollback.
+    """
     if is_applied(place, run.run_id):
         raise CareNeeded(
             f"run {run.run_id} is in the live tree's ledger and cannot be undone this way",
@@ -183,9 +187,12 @@ def undo_upgrade(place: Place, folder: Path, run: Run, reason: str) -> Run:
             hint="migrator rollback",
         )
     built = folder / "tree" if not run.linked else place.real.parent / f"{place.root.name}.{run.run_id}"
-    if built.exists() and not (place.linked and built == place.real):
-        files.remove_tree(built)
-    run = run.with_(state=snapshots.FAILED, reason=reason, tree="")
+    if snapshots.read(folder).state == snapshots.COMMITTED:
+        run = run.with_(state=snapshots.ROLLED_BACK, reason=reason, tree=str(built))
+    else:
+        if built.exists() and not (place.linked and built == place.real):
+            files.remove_tree(built)
+        run = run.with_(state=snapshots.FAILED, reason=reason, tree="")
     snapshots.write(folder, run)
     journal.remove(place.state)
     return run

@@ -14,9 +14,9 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from migrator import __version__, build, commit, incident, rebuild, recovery, verify
+from migrator import __version__, build, commit, incident, rebuild, recovery, rehearsal, verify
 from migrator import plan as planning
-from migrator.engine import exchange, files, journal, ledger, lock, snapshots, steps, tree, workers
+from migrator.engine import exchange, files, hooks, journal, ledger, lock, snapshots, steps, tree, workers
 from migrator.engine.journal import Journal
 from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Run
@@ -79,7 +79,7 @@ def upgrade(
             raise TryAgain(
                 "the kept plan is stale: the store or the steps have changed since it was made",
                 where=site.place.root,
-                hint="migrator plan --out DIR, look at it, then upgrade --plan DIR/plan.json",
+                hint="migrator plan --out next-plan   (look at it, then upgrade --plan next-plan)",
             )
         require_proof(site, plan, override)
         for problem in plan.problems:
@@ -98,7 +98,7 @@ def require_proof(site: Site, plan: Plan, override: str = "") -> None:
     if site.proved_on is None or override:
         return
     proof, name = site.proved_on, site.proved_on_name
-    hint = f"migrator --env {name} upgrade first, or --override-staging REASON"
+    hint = f"migrator --env {name} upgrade   (first; or --override-staging REASON)"
     if not proof.real.is_dir():
         raise DecisionNeeded(f"{name} does not exist, so nothing is proven there", where=proof.root, hint=hint)
     if os.path.samefile(proof.real, site.place.real):
@@ -118,7 +118,7 @@ def require_space(site: Site, plan: Plan) -> None:
         raise MigratorError(
             f"the new tree needs {plan.bytes_needed / 1e6:,.1f} MB and {free / 1e6:,.1f} MB are free",
             where=site.backups,
-            hint="migrator snapshots prune --keep 1, or free some space",
+            hint="migrator snapshots prune --keep 1   (or free some space)",
         )
 
 
@@ -155,18 +155,20 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
         run = run.with_(before=before_digest, after=finished.digest(), ended=applied[-1].end, tree=str(displaced))
         snapshots.write(folder, run)
         site.notify("phase", name="commit")
-        ending = partial(recovery.finish_upgrade, site.place, folder, run)
+        ending = partial(_end, site, folder, run)
         commit.run(site.place, new, plan.entries, finished.entries, after=ending)
     except CareNeeded as error:
         page = incident.record(site, run, "upgrade", phase.name, error, plan.entries)
         error.incident = str(page) if page else None
+        _tell_failed(site, folder)
         raise
     except BaseException as error:  # the one broad handler: undo, say so, pass it on
         failed = _undo(site, folder, run, error)
         site.notify("failed", level="error", run_id=run.run_id, reason=described(error))
         page = incident.record(site, failed, "upgrade", phase.name, error, plan.entries)
+        _tell_failed(site, folder)
         if isinstance(error, Exception):
-            raise RunFailed(failed, error, page) from error
+            raise RunFailed(failed, plan, error, page) from error
         raise
     copy_mappings(site)
     site.notify("committed", run_id=run.run_id)
@@ -184,6 +186,30 @@ def _undo(site: Site, folder: Path, run: Run, error: BaseException) -> Run:
             where=folder,
             hint="mend the cause, then repeat the command: it clears away first",
         ) from error
+
+
+def _end(site: Site, folder: Path, run: Run) -> None:
+    """The last acts, inside the commit: a hook that says no undoes the exchange like any other failure."""
+    if site.hooks.after:
+        snapshots.write(folder, run.with_(state=snapshots.COMMITTED))  # the hook reads it; the journal still stands
+        _hook(site, hooks.AFTER, site.hooks.after, folder)
+    recovery.finish_upgrade(site.place, folder, run)
+
+
+def _tell_failed(site: Site, folder: Path) -> None:
+    """Run the `failed` hook; all is settled by then, so what goes wrong with it is only told."""
+    if site.hooks.failed:
+        try:
+            _hook(site, hooks.FAILED, site.hooks.failed, folder)
+        except MigratorError as error:
+            site.notify("hook-failed", level="warning", hook=hooks.FAILED, reason=error.message)
+
+
+def _hook(site: Site, name: str, command: str, folder: Path) -> None:
+    site.notify("phase", name=f"hook-{name}")
+    site.notify("hook", hook=name, command=command)
+    tell = partial(site.notify, "hook-output", hook=name)
+    hooks.run(name, command, site.hooks, folder / snapshots.RUN_FILE, lambda line: tell(line=line))
 
 
 def _begin(site: Site, plan: Plan, note: str) -> Run:
@@ -215,6 +241,7 @@ def _begin(site: Site, plan: Plan, note: str) -> Run:
             counts=dict(plan.counts),
             mapping=str(site.mappings / run_id),
             note=note,
+            shape=rehearsal.shape_of(plan),
         )
         snapshots.write(nascent, run)
         try:

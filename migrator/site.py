@@ -14,6 +14,7 @@ from typing import Any
 from migrator import recovery
 from migrator.engine import files, ledger, snapshots
 from migrator.engine.exchange import Place
+from migrator.engine.hooks import NO_HOOKS, Hooks
 from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Run
 from migrator.errors import MigratorError
@@ -40,6 +41,7 @@ class Site:
     env: str = ""
     proved_on: Place | None = None
     proved_on_name: str = ""
+    hooks: Hooks = NO_HOOKS
     scheme: IdScheme = DEFAULT_SCHEME
     jobs: int | None = None
     wait: float = 0
@@ -84,13 +86,14 @@ class Outcome:
 class RunFailed(MigratorError):
     """A run that was undone: the tree is as before. `run` is its record; the exit code is that of the cause."""
 
-    def __init__(self, run: Run, cause: BaseException, incident: Path | None = None) -> None:
+    def __init__(self, run: Run, plan: Plan, cause: BaseException, incident: Path | None = None) -> None:
         text = described(cause)
         where = cause.where if isinstance(cause, MigratorError) else None
         hint = cause.hint if isinstance(cause, MigratorError) else None
         super().__init__(f"{text}; the run was undone, the data root is as before", where=where, hint=hint)
         self.run = run
         self.incident = None if incident is None else str(incident)
+        self.plan = plan
         if isinstance(cause, MigratorError):
             self.exit_code = cause.exit_code
 
@@ -106,6 +109,13 @@ def described(cause: BaseException) -> str:
     if isinstance(cause, MemoryError):
         return "not enough memory"
     return f"internal error: {cause!r}"
+
+
+def shipped_migrations() -> Path:
+    """The standard steps: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "migrations"
+    return inside if inside.is_dir() else package.parent / "migrations"
 
 
 def settle(site: Site) -> list[str]:

@@ -86,7 +86,7 @@ def _report(site: Site, run: Run, error: BaseException) -> None:
 def _run_to_undo(site: Site, run_id: str | None) -> Run:
     runs = site.runs()
     applied = ledger.runs(site.ledger())
-    hint = "migrator history shows the runs"
+    hint = "migrator history   (shows the runs)"
     if run_id is None:
         if not runs:
             raise MigratorError("there is no run to undo", where=site.backups, hint=hint)
@@ -135,7 +135,7 @@ def adopt(site: Site, run_id: str) -> Outcome:
         if ledger.pending(steps.discover(site.migrations), site.ledger()):
             raise DecisionNeeded(
                 "the work was done on the upgraded store, and this one is not",
-                hint="migrator upgrade, then adopt again",
+                hint="migrator upgrade   (then adopt again)",
             )
         brought = recovery.adopt(site.place, site.folder(run_id), Path(run.tree), run_id, site.scheme)
         site.notify("adopted", run_id=run_id, things=len(brought))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import importlib
 import re
@@ -10,9 +11,15 @@ from pathlib import Path
 import click
 import pytest
 
-from migrator import compute_gen_id
+from migrator import PlanTables, View, compute_gen_id
 from migrator.cli import COMMANDS, group
+from migrator.demo import make_legacy_store
+from migrator.engine.exchange import Place
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain, UsageError
+from migrator.runner import upgrade
+from migrator.site import Site, shipped_migrations
+from migrator.store import problems
+from tests.test_layers import MAY_IMPORT
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -87,9 +94,27 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+@pytest.fixture(scope="module")
+def migrated_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose data/ is the demo's store, upgraded."""
+    base = tmp_path_factory.mktemp("notebook")
+    make_legacy_store(base / "data")
+    upgrade(Site(Place.at(base / "data"), shipped_migrations(), base / "backups", base / "mappings"))
+    return base
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_examples_run(page: Path) -> None:
-    assert doctest.testfile(str(page), module_relative=False).failed == 0
+def test_examples_run(page: Path, migrated_demo: Path) -> None:
+    """Beside a data/ as the demo leaves it, which no example changes."""
+    with contextlib.chdir(migrated_demo):
+        assert doctest.testfile(str(page), module_relative=False).failed == 0
+
+
+def test_the_notebook_page_shows_every_method() -> None:
+    text = (ROOT / "docs" / "notebook.md").read_text()
+    examples = "".join(example.source for example in doctest.DocTestParser().get_examples(text))
+    methods = [name for kind in (View, PlanTables) for name in vars(kind) if not name.startswith("_")]
+    assert [name for name in methods if name not in ("site", "plan") and f".{name}" not in examples] == []
 
 
 def test_the_ids_page_has_an_example_and_the_contracts_vectors() -> None:
@@ -112,6 +137,31 @@ def test_the_readme_names_every_exit_code() -> None:
 def test_the_readme_lists_every_command() -> None:
     table = (ROOT / "README.md").read_text().partition("## Commands")[2].partition("\n## ")[0]
     assert [name for name in COMMANDS if f"`{name}" not in table and f"{name} " not in table] == []
+
+
+def test_the_runbook_has_every_exit_code_alert_and_kind_of_issue() -> None:
+    text = (ROOT / "docs" / "runbook.md").read_text()
+    first = set(re.findall(r"^\| `?([\w-]+)`? \|", text, re.MULTILINE))
+    codes = {error.exit_code for error in (MigratorError, UsageError, DecisionNeeded, TryAgain, CareNeeded)}
+    assert {str(code) for code in codes | {0, 3, 130}} - first == set()
+    sources = "".join(path.read_text() for path in (ROOT / "migrator").rglob("*.py"))
+    alerts = set(re.findall(r'notify\("([\w-]+)", level="(?:warning|error|critical)"', sources))
+    assert len(alerts) > 4
+    assert alerts - first == set()
+    kinds = {value for name, value in vars(problems).items() if name.isupper() and isinstance(value, str)}
+    assert len(kinds) > 15
+    assert kinds - first == set()
+
+
+def test_the_rooms_are_told_as_they_are() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", text.partition("## Rooms")[2], re.MULTILINE)
+    there = {path.stem for path in (ROOT / "migrator").iterdir() if path.suffix in ("", ".py")} & set(MAY_IMPORT)
+    there -= {"__init__", "__main__"}
+    assert {room for room, _ in rows} == there
+    for room, told in rows:
+        allowed = set(MAY_IMPORT[room]) & there - {room}
+        assert told == "everything" or set(re.findall(r"`(\w+)`", told)) == allowed, room
 
 
 def test_every_promise_links_to_a_test() -> None:

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "errors": set(),
     "store": {"errors", "store"},
     "engine": {"errors", "engine"},
-    "__init__": {"errors", "store", "cohorts"},  # what `from migrator import name` costs
+    "__init__": {"errors", "store", "cohorts", "view"},  # what `from migrator import name` costs
     "plan": {"errors", "store", "engine"},
     "build": {"errors", "store", "engine", "plan"},
     "verify": {"errors", "store", "engine", "plan", "build"},
@@ -28,10 +28,13 @@ MAY_IMPORT = {
     "rebuild": {"errors", "store", "engine", "plan", "tables", "cohorts"},
     "site": {"errors", "store", "engine", "plan", "recovery"},
     "incident": {"errors", "engine", "commit", "recovery", "site", "__init__"},
-    "runner": STAGES | {"site", "incident", "__init__", "rebuild"},
+    "rehearsal": {"errors", "store", "plan"},
+    "runner": STAGES | {"site", "incident", "__init__", "rebuild", "rehearsal"},
     "undo": {"errors", "store", "engine", "commit", "recovery", "site", "incident"},
     "upkeep": {"errors", "store", "engine", "plan", "rebuild", "recovery", "site", "undo"},
     "enrolment": {"errors", "store", "engine", "cohorts", "recovery", "site"},
+    "testing": {"errors", "store", "engine", "plan", "build", "site", "runner", "undo"},
+    "view": {"errors", "store", "engine", "plan", "site", "runner"},
     "report": {"errors", "store", "plan", "report", "__init__"},
     "demo": {"store", "demo"},
     "pipeline": STAGES - {"recovery"} | {"site", "enrolment", "cohorts", "tables", "pipeline", "__init__"},

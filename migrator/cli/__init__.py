@@ -26,7 +26,7 @@ INTERRUPTED = 130
 # name -> (module, what it does): the help page is printed without importing any of them
 COMMANDS = {
     "init": ("init", "Set up a project: settings, steps, folders."),
-    "new": ("new", "Write the next numbered step and its test."),
+    "new": ("new", "Write the next numbered step, its golden pair and its test."),
     "demo": ("demo", "Make a legacy store and walk through a migration."),
     "status": ("status", "Where am I: steps applied and pending, what is owed."),
     "history": ("history", "Runs and steps, the newest last."),

@@ -143,7 +143,7 @@ def _end(root: Path, old_id: str) -> None:
         ("the tree from before", here(run.tree)),
         ("the run's record", here(root / "backups" / run.run_id / "run.json")),
         ("all runs", "migrator history"),
-        ("a report to click through", "migrator rollback --yes && migrator plan --out report"),
+        ("its report", here(root / "backups" / run.run_id / "report.html")),
         ("one id", f"migrator explain {old_id}"),
     ):
         click.echo(f"  {what:26}{plain(where)}")

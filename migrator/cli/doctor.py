@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from migrator.cli.screen import escape, json_option, mark, print_json, show, table, wants_json
-from migrator.report.text import size
+from migrator.report.text import many, size
 
 if TYPE_CHECKING:
     from migrator.engine.exchange import Place
@@ -28,6 +28,7 @@ _MARKS = {FINE: "done", NOTE: "none", WARN: "warning", BAD: "bad"}
 
 # renameat2(RENAME_EXCHANGE) is in each of these since Linux 4.x; fs/*/namei.c, fs/libfs.c
 EXCHANGES = frozenset({"ext4", "xfs", "btrfs", "tmpfs", "f2fs", "bcachefs", "ubifs"})
+SHARES = frozenset({"btrfs", "xfs", "bcachefs"})
 NEVER_EXCHANGES = ("fuse", "nfs", "9p", "cifs", "smb", "ceph")
 _KERNEL = (3, 15)  # the first with renameat2
 _BLOCK = 4096
@@ -89,6 +90,7 @@ def examine(site: Site) -> Iterator[Fact]:
         yield from _room(site, entries)
         yield from _owners(entries)
     yield from _use(site)
+    yield from _dagster()
     yield from _libraries()
 
 
@@ -98,7 +100,7 @@ def examine(site: Site) -> Iterator[Fact]:
 def _machine() -> Iterator[Fact]:
     version = platform.python_version()
     fine = sys.version_info >= (3, 11)
-    yield Fact("machine", "Python", version, FINE if fine else BAD, "" if fine else "3.11 or newer is needed")
+    yield Fact("machine", "Python", version, FINE if fine else BAD, "new enough" if fine else "3.11 or newer is needed")
     yield Fact("machine", "platform", f"{platform.system()} {platform.machine()}", *_platform())
     kernel = platform.release()
     numbers = tuple(int(number) for number in re.findall(r"\d+", kernel)[:2])
@@ -108,7 +110,7 @@ def _machine() -> Iterator[Fact]:
         "kernel",
         kernel,
         WARN if old else FINE,
-        "no exchange before 3.15: link the root" if old else "",
+        "no exchange before 3.15: link the root" if old else "knows how to exchange two folders",
     )
     cores = len(os.sched_getaffinity(0))
     meaning = "a large store is built by all of them" if cores > 1 else "a large store is built by one process"
@@ -120,7 +122,7 @@ def _platform() -> tuple[str, str]:
         return BAD, "a run needs Linux: flock, syncfs and renameat2"
     if not hasattr(ctypes.CDLL(None), "renameat2"):
         return BAD, "the C library has no renameat2 (glibc 2.28 and musl 1.2.3 do)"
-    return FINE, ""
+    return FINE, "has flock, syncfs and renameat2"
 
 
 # -- the data root
@@ -181,7 +183,10 @@ def _root(site: Site) -> Iterator[Fact]:
     if mount and Path(mount.point) == real:
         yield Fact("data root", "mount point", "yes", BAD, _mount_point(place))
     else:
-        yield Fact("data root", "mount point", "no", FINE, "")
+        yield Fact("data root", "mount point", "no", FINE, "it can be put in another place")
+    shares = "this file system could" if kind in SHARES else "this file system cannot"
+    meaning = "not used: a run copies every file, and the snapshot takes its own room"
+    yield Fact("data root", "reflink", f"{shares} share blocks between files", NOTE, meaning)
 
 
 def _exchange(place: Place, kind: str) -> tuple[str, str]:
@@ -213,7 +218,9 @@ def _neighbours(site: Site) -> Iterator[Fact]:
     place = site.place
     same = os.stat(_existing(site.backups)).st_dev == os.stat(place.real).st_dev
     meaning = (
-        "" if same else f"on another file system, trees cannot be exchanged: --backups {place.real.parent / 'backups'}"
+        "on the data root's file system: trees can be exchanged"
+        if same
+        else f"on another file system, trees cannot be exchanged: --backups {place.real.parent / 'backups'}"
     )
     yield Fact("beside it", "backups", str(site.backups), FINE if same else BAD, meaning)
     folders = {
@@ -232,8 +239,12 @@ def _neighbours(site: Site) -> Iterator[Fact]:
         "steps",
         str(site.migrations),
         FINE if steps else BAD,
-        "" if steps else "migrator init makes it",
+        f"{_count_steps(site.migrations)}, the same for every environment" if steps else "migrator init makes it",
     )
+
+
+def _count_steps(folder: Path) -> str:
+    return many(len(list(folder.glob("[0-9][0-9][0-9][0-9]_*.py"))), "step")
 
 
 def _existing(path: Path) -> Path:
@@ -259,11 +270,12 @@ def _room(site: Site, entries: Sequence[Entry]) -> Iterator[Fact]:
         yield Fact("store", "disk", value, FINE, "every run keeps the tree from before as its snapshot")
     inodes = os.statvfs(where)
     if not inodes.f_files:  # btrfs and some network file systems do not count them
-        yield Fact("store", "inodes", f"not counted here, a run takes {len(entries):,}", FINE, "")
+        yield Fact("store", "inodes", f"not counted here, a run takes {len(entries):,}", FINE, "nothing to watch")
         return
     short = len(entries) > inodes.f_favail
     value = f"{inodes.f_favail:,} free, a run takes {len(entries):,}"
-    yield Fact("store", "inodes", value, BAD if short else FINE, "migrator snapshots prune --keep 1" if short else "")
+    meaning = "migrator snapshots prune --keep 1" if short else "each snapshot keeps its own"
+    yield Fact("store", "inodes", value, BAD if short else FINE, meaning)
 
 
 def _owners(entries: Sequence[Entry]) -> Iterator[Fact]:
@@ -271,7 +283,7 @@ def _owners(entries: Sequence[Entry]) -> Iterator[Fact]:
     mine, groups = os.geteuid(), {os.getegid(), *os.getgroups()}
     foreign = [entry for entry in entries if entry.uid != mine or entry.gid not in groups]
     if mine == 0 or not foreign:
-        yield Fact("store", "owners", "kept", FINE, "")
+        yield Fact("store", "owners", "kept", FINE, "the new tree has the owners and groups of the old one")
     else:
         value = f"{len(foreign):,} things belong to others, such as {foreign[0].path or 'the root'}"
         yield Fact(
@@ -296,7 +308,7 @@ def _use(site: Site) -> Iterator[Fact]:
         who = lock.holder(site.place.state) or "a step of the pipeline"
         yield Fact("use", "lock", f"held: {who}", WARN, "a run would exit 5 now; --wait SECONDS waits")
     else:
-        yield Fact("use", "lock", "free", FINE, "")
+        yield Fact("use", "lock", "free", FINE, "a run can begin now")
     if held:
         return
     try:
@@ -304,8 +316,23 @@ def _use(site: Site) -> Iterator[Fact]:
     except MigratorError as error:
         yield Fact("use", "recovery", str(error), BAD, error.hint or "migrator status")
         return
-    meaning = "the next writing command does that first" if owed else ""
+    meaning = "the next writing command does that first" if owed else "a run begins at once"
     yield Fact("use", "recovery", owed or "nothing is owed", WARN if owed else FINE, meaning)
+
+
+def _dagster() -> Iterator[Fact]:
+    """The instance whose partition keys must follow a run: Dagster finds it by DAGSTER_HOME alone."""
+    home = os.environ.get("DAGSTER_HOME", "")
+    if not home:
+        meaning = "nothing has to follow a run; with a pipeline: export DAGSTER_HOME=DIR, then doctor again"
+        yield Fact("use", "Dagster instance", "none: DAGSTER_HOME is not set", NOTE, meaning)
+    elif not os.path.isabs(home) or not os.path.isdir(home):
+        meaning = (
+            "a run works; the pipeline's keys could not follow it: DAGSTER_HOME must be a folder, by its full path"
+        )
+        yield Fact("use", "Dagster instance", home, WARN, meaning)
+    else:
+        yield Fact("use", "Dagster instance", home, FINE, "after a run its partition keys must follow")
 
 
 def _libraries() -> Iterator[Fact]:

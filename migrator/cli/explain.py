@@ -23,6 +23,7 @@ from migrator.cli.screen import (
     table,
     wants_json,
 )
+from migrator.cli.settings import complete_ids
 from migrator.report.text import many
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _CLOSE = 5
 
 
 @click.command(short_help="One id, old or new: signature, lineage, runs.")
-@click.argument("gen_id", metavar="ID")
+@click.argument("gen_id", metavar="ID", shell_complete=complete_ids)
 @click.option("--stage", type=click.Choice(STAGE_NAMES), help="Where one name stands for two generations.")
 @json_option
 @click.pass_context

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from migrator.engine.ledger import Applied
     from migrator.engine.snapshots import Run
 
+_NARROW = 80  # columns: below that the time goes, which a run id says too
 _SIGNS = {
     snapshots.COMMITTED: "done",
     snapshots.FAILED: "bad",
@@ -50,14 +51,16 @@ def command(settings: Settings) -> int:
 
 
 def _print(runs: list[Run], applied: list[Applied], lost: list[str]) -> None:
-    table = screen.table("", "Run", "Began (UTC)", ">Took", "State", "Steps", "What")
+    narrow = screen.console().width < _NARROW
+    began = [] if narrow else ["Began (UTC)"]
+    table = screen.table("", "Run", *began, ">Took", "State", "Steps", "What")
     for run_id in lost:
         entries = [entry for entry in applied if entry.run_id == run_id]
         steps = _span([entry.number for entry in entries])
         table.add_row(
             screen.mark("done"),
             run_id,
-            text.moment(entries[0].start),
+            *(text.moment(entries[0].start) for _ in began),
             "",
             "committed",
             steps,
@@ -67,7 +70,7 @@ def _print(runs: list[Run], applied: list[Applied], lost: list[str]) -> None:
         table.add_row(
             screen.mark(_SIGNS.get(run.state, "none")),
             run.run_id,
-            text.moment(run.started),
+            *(text.moment(run.started) for _ in began),
             _took(run),
             run.state + (", pruned" if run.pruned else ""),
             _span([step[:4] for step in run.steps]),

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from migrator.cli.screen import json_option, plain, print_json, symbol, wants_json
-from migrator.cli.settings import FILE, shipped_migrations
+from migrator.cli.settings import FILE
 
 MADE, KEPT, EXTENDED = "made", "was there", "extended"
 
@@ -25,6 +25,11 @@ SETTINGS = """\
 #
 # No environment is the default: every command says --env staging or --env prod, so that nobody reaches
 # production by leaving something out.
+
+# Commands of your own, called with the path of the run's run.json. An `after` that fails undoes the run.
+# [hooks]
+# after = "bin/after-a-run"
+# failed = "bin/page-somebody"
 
 # The rehearsal: a copy of the store, to try things on.
 [env.staging]
@@ -58,20 +63,12 @@ IGNORED = (
 )
 
 TEST = '''\
-"""The steps of this project load and are numbered without a gap."""
+"""The steps of this project: one head, they run and check, nothing the second time, forward and back.
 
-from pathlib import Path
+They run on a tiny store. To run them on one of your kind, override the fixture `gens_store` in conftest.py.
+"""
 
-from migrator.engine.steps import discover
-
-MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
-
-
-def test_the_steps_load() -> None:
-    """Every file is NNNN_name.py, imports, has changes(store), and a title in its docstring's first line."""
-    steps = discover(MIGRATIONS)
-    assert [step.number for step in steps] == [f"{number:04}" for number in range(1, len(steps) + 1)]
-    assert all(step.title for step in steps)
+from migrator.testing import *  # noqa: F403
 '''
 
 
@@ -108,6 +105,8 @@ def _set_up(root: Path) -> Iterator[tuple[str, str]]:
 
 def _steps(root: Path) -> Iterator[tuple[str, str]]:
     """The standard steps. A folder that has steps of its own stays as it is: numbers would clash."""
+    from migrator.site import shipped_migrations
+
     folder = root / "migrations"
     if any(folder.glob("*.py")):
         yield "migrations/", KEPT

@@ -38,6 +38,8 @@ class Log:
     def __init__(self, *, progress: bool = True) -> None:
         self.folder: Path | None = None
         self._began = time.monotonic()
+        self.times: list[tuple[str, float]] = []  # (phase, seconds) of those that have ended, without questions
+        self._phase: tuple[str, float] | None = None
         self._shown: set[str] = set()
         self._phases: Phases | None = _phases() if progress and not wants_json() else None
 
@@ -72,6 +74,9 @@ class Log:
         """Take one event of the runner's. A full disk or a closed pipe here never makes a run fail."""
         if event == "run":
             self.folder, self._began = Path(str(fields["folder"])), time.monotonic()
+        if event in ("phase", "committed", "failed"):
+            self._close()
+            self._phase = (str(fields["name"]), time.monotonic()) if event == "phase" else None
         with contextlib.suppress(OSError):
             if self._phases:
                 self._phases.take(event, fields)
@@ -85,6 +90,17 @@ class Log:
         return time.monotonic() - self._began
 
     def pause(self) -> None:
+        """End the phase, because somebody is asked or told something."""
+        self._close()
+        self._clear()
+
+    def _close(self) -> None:
+        if self._phase:
+            name, began = self._phase
+            self.times.append((name, time.monotonic() - began))
+            self._phase = None
+
+    def _clear(self) -> None:
         """Finish what is on the screen, because something else is to be printed."""
         if self._phases:
             self._phases.end(finished=True)
@@ -105,7 +121,7 @@ class Log:
         if _LEVELS[event["level"]] < _threshold() or key in self._shown:
             raise structlog.DropEvent
         self._shown.add(key)
-        self.pause()
+        self._clear()
         return event
 
 
@@ -137,6 +153,8 @@ _WORDS = {
     "tables": "rebuilding tables",
     "commit": "exchanging the trees",
     "enrol": "adding what is new",
+    "hook-after": "running the after hook",
+    "hook-failed": "running the failed hook",
 }
 
 
@@ -173,13 +191,18 @@ class Phases:
         """Show how far it is."""
         if time.monotonic() - self.told >= _LINE_SECONDS:
             self.told = time.monotonic()
-            self.say(f"{self.words}: {amount(done_files, done_bytes)} of {self.of_total()}{self.left(done_bytes)}")
+            state = f"{amount(done_files, done_bytes)} of {self.of_total()}, {self.rate(done_bytes)}"
+            self.say(f"{self.words}: {state}{self.left(done_bytes)}")
 
     def left(self, done_bytes: int) -> str:
         """The time that is left, as far as one can tell."""
         spent = time.monotonic() - self.began
         todo = self.total.get("bytes", 0) - done_bytes
         return f", {seconds(spent * todo / done_bytes)} left" if done_bytes > 0 and todo > 0 else ""
+
+    def rate(self, done_bytes: int) -> str:
+        """Bytes a second so far."""
+        return f"{size(done_bytes / max(time.monotonic() - self.began, 0.001))}/s"
 
     def of_total(self) -> str:
         """How much there is to do."""
@@ -234,8 +257,7 @@ class Bars(Phases):
     def progress(self, done_files: int, done_bytes: int) -> None:
         """Move the bar: files, bytes, rate, and the time that is left."""
         if self.bar:
-            rate = done_bytes / max(time.monotonic() - self.began, 0.001)
-            state = f"{amount(done_files, done_bytes)}, {size(rate)}/s{self.left(done_bytes)}"
+            state = f"{amount(done_files, done_bytes)}, {self.rate(done_bytes)}{self.left(done_bytes)}"
             self.bar.update(self.bar.task_ids[0], completed=done_bytes, state=state, refresh=True)
 
     def close(self, finished: bool, details: str, spent: str) -> None:
@@ -244,7 +266,10 @@ class Bars(Phases):
             self.bar.stop()
             self.bar = None
         sign = marked("done" if finished else "bad", sys.stderr.encoding or "ascii")
-        self.console.print(f"{sign} {escape(self.words):22}  {escape(details):32}  [dim]{spent:>7}[/]", soft_wrap=True)
+        room = max(min(self.console.width - 35, 32), 1)  # a narrow window gets narrow columns, not a second line
+        self.console.print(
+            f"{sign} {escape(self.words):22}  {escape(details):{room}}  [dim]{spent:>7}[/]", soft_wrap=True
+        )
 
 
 def _phases() -> Phases:

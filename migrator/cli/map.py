@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from migrator.cli.screen import json_option, plain, print_json, wants_json
+from migrator.cli.settings import complete_ids
 
 if TYPE_CHECKING:
     from migrator.site import Site
-    from migrator.store.records import Key
+    from migrator.store.mappings import Names
     from migrator.store.table import Table
 
 UNKNOWN = "-"
@@ -23,7 +22,7 @@ STAGE_NAMES = ("draft", "essay", "evaluation")  # as in store.layout, which --he
 
 
 @click.command(short_help="Old ids -> the ids of today.")
-@click.argument("ids", nargs=-1, metavar="ID...")
+@click.argument("ids", nargs=-1, metavar="ID...", shell_complete=complete_ids)
 @click.option("--stage", type=click.Choice(STAGE_NAMES), help="Where one name stood for two generations.")
 @click.option("--csv", "file", metavar="FILE", help="Bring a column of a table up to date; - is standard input.")
 @click.option("--column", metavar="NAME", help="The column of --csv that holds ids.")
@@ -42,7 +41,7 @@ def command(ctx: click.Context, ids: tuple[str, ...], stage: str | None, file: s
         raise click.UsageError("Give ids, or --csv FILE --column NAME.")
     site = ctx.obj.site()
     site.place.require()
-    names = Names.read(site)
+    names = _names(site)
     if file and column:
         known = _table(names, stage, file, column)
     else:
@@ -55,52 +54,11 @@ def command(ctx: click.Context, ids: tuple[str, ...], stage: str | None, file: s
     ctx.exit(0 if known else 1)
 
 
-@dataclass(frozen=True)
-class Names:
-    """Names of folders per stage, and what each name of the past is called today."""
+def _names(site: Site) -> Names:
+    from migrator.engine import ledger
+    from migrator.store.mappings import Names
 
-    existing: Mapping[str, frozenset[str]]
-    past: Mapping[Key, str]
-
-    @classmethod
-    def read(cls, site: Site) -> Names:
-        """The names of the live tree."""
-        from migrator.engine import ledger
-        from migrator.store import mappings
-
-        root = site.place.real
-        past = mappings.of_tree(root, ledger.runs(site.ledger()))
-        return cls({stage: _folders(root, stage) for stage in STAGE_NAMES}, past)
-
-    def today(self, gen_id: str, stage: str | None = None) -> str | None:
-        """The id of today, or None where the name is unknown. Raises UsageError where it could mean two."""
-        from migrator.errors import UsageError
-
-        stages = (stage,) if stage else STAGE_NAMES
-        current = [one for one in stages if gen_id in self.existing[one]]
-        if len(current) == 1:
-            return gen_id
-        meant = current or [one for one in stages if (one, gen_id) in self.past]
-        if len(meant) > 1:
-            raise UsageError(
-                f"{gen_id!r} is the name of {' and of '.join(_with_article(one) for one in meant)}",
-                hint=f"repeat the command with --stage {' or --stage '.join(meant)}",
-            )
-        return self.past[meant[0], gen_id] if meant else None
-
-
-def _with_article(stage: str) -> str:
-    return f"a draft{stage[5:]}" if stage == "draft" else f"an {stage}"
-
-
-def _folders(root: Path, stage: str) -> frozenset[str]:
-    from migrator.store.layout import GENS
-
-    try:
-        with os.scandir(root / GENS / stage) as entries:
-            return frozenset(e.name for e in entries if e.name[0] != "." and e.is_dir(follow_symlinks=False))
-    except (FileNotFoundError, NotADirectoryError):
-        return frozenset()
+    return Names.read(site.place.real, ledger.runs(site.ledger()))
 
 
 def _lines(ids: list[str]) -> None:

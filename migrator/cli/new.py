@@ -1,7 +1,8 @@
-"""`migrator new NAME`: the next numbered step, and its test. Never overwrites."""
+"""`migrator new NAME`: the next numbered step, its golden pair and its test. Never overwrites."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import unicodedata
@@ -48,63 +49,44 @@ def changes(store: Inventory) -> Iterator[Change]:
 '''
 
 TEST = '''\
-"""What step {number} makes of a tiny store: before -> after, and nothing the second time."""
+"""What step {number} makes of its golden pair: tests/golden/{name}/before -> after, and nothing the second time."""
 
-import json
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
-from migrator import Inventory
-from migrator.engine.steps import discover
-from migrator.store.changes import fold
 
-MIGRATIONS = Path(__file__).resolve().parent.parent / {folder!r}
-STEP = next(step for step in discover(MIGRATIONS) if step.number == "{number}")
+def test_before_becomes_after(golden: Callable[[str], None]) -> None:
+    """Byte for byte; `golden` comes with migrator (docs/writing-a-migration.md)."""
+    golden("{name}")
+'''
 
-# folder -> its metadata.json
-BEFORE: dict[str, dict[str, Any]] = {{
-    "gens/draft/d_4py995ydm8lggqs": {{
+# both sides of the golden pair to start with: a draft and its essay, as they are after 0004
+PAIR: dict[str, dict[str, object]] = {
+    "gens/draft/d_4py995ydm8lggqs/metadata.json": {
         "stage": "draft",
         "gen_id": "d_4py995ydm8lggqs",
         "template_id": "creative-synthesis-v2",
         "combo_id": "combo_v1_0a1b2c3d4e5f",
         "llm_model_id": "gemini_25_pro",
         "replicate": 1,
-    }},
-}}
-AFTER: dict[str, dict[str, Any]] = BEFORE  # nothing changes yet: write down what the step should make of it
+    },
+    "gens/essay/e_4nyhf2w3mpgelz3h/metadata.json": {
+        "stage": "essay",
+        "gen_id": "e_4nyhf2w3mpgelz3h",
+        "template_id": "parsed-from-links-v1",
+        "parent_gen_id": "d_4py995ydm8lggqs",
+        "replicate": 1,
+    },
+}
 
 
-def made(root: Path, store: dict[str, dict[str, Any]]) -> Inventory:
-    """The store on disk, read."""
-    for path, metadata in store.items():
-        (root / path).mkdir(parents=True)
-        (root / path / "metadata.json").write_text(json.dumps(metadata, indent=2, ensure_ascii=False))
-    return Inventory.read(root)
-
-
-def test_before_becomes_after(tmp_path: Path) -> None:
-    """Exactly what is written down above, and no problem."""
-    store = made(tmp_path, BEFORE)
-    after, _ = fold(store, STEP.changes(store))
-    assert {{gen.path: dict(gen.metadata) for gen in after.gens.values()}} == AFTER
-    assert list(after.problems) == []
-
-
-def test_a_finished_store_stays_as_it_is(tmp_path: Path) -> None:
-    """The step finds nothing to do in what it has made."""
-    assert list(STEP.changes(made(tmp_path, AFTER))) == []
-'''
-
-
-@click.command(short_help="Write the next numbered step and its test.")
+@click.command(short_help="Write the next numbered step, its golden pair and its test.")
 @click.argument("name")
 @json_option
 @click.pass_obj
 def command(settings: Settings, name: str) -> None:
-    """Write migrations/NNNN_NAME.py with the next free number, and a test that runs at once.
+    """Write migrations/NNNN_NAME.py with the next free number, a golden pair and a test that runs at once.
 
-    The step yields nothing until you write what it should yield.
+    The step yields nothing, and both sides of the pair are equal, until you write what should be different.
     """
     from migrator.engine import steps
 
@@ -114,13 +96,18 @@ def command(settings: Settings, name: str) -> None:
     _require_new(slug, known, folder)
     step, test = folder / f"{number}_{slug}.py", folder.parent / "tests" / f"test_{number}_{slug}.py"
     title = slug.replace("_", " ").capitalize()
-    _write(test, TEST.format(number=number, folder=folder.name))
+    pair = test.parent / "golden" / step.stem
+    _write(test, TEST.format(number=number, name=step.stem))
+    for side in ("before", "after"):
+        for path, metadata in PAIR.items():
+            _write(pair / side / path, json.dumps(metadata, indent=2))
     _write(step, STEP.format(title=title))
     if wants_json():
-        print_json({"number": number, "name": slug, "step": str(step), "test": str(test)})
+        print_json({"number": number, "name": slug, "step": str(step), "test": str(test), "golden": str(pair)})
         return
-    click.echo(f"{symbol('new')} {plain(step)}\n{symbol('new')} {plain(test)}")
-    click.echo("\nNext: say in its docstring what it does, fill BEFORE and AFTER of the test, write changes(store).")
+    for made in (step, pair / "before", pair / "after", test):
+        click.echo(f"{symbol('new')} {plain(made)}")
+    click.echo("\nNext: say in its docstring what it does, change before/ and after/ by hand, write changes(store).")
     click.echo(f"  pytest {plain(os.path.relpath(test))}")
     click.echo("  migrator --env staging plan")
 

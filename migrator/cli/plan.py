@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 import click
 
 from migrator import __version__, runner, upkeep
-from migrator.cli import screen
-from migrator.cli.settings import Settings
+from migrator.cli import page, proof, screen
+from migrator.cli.settings import Settings, complete_steps
 from migrator.errors import DecisionNeeded, UsageError
 from migrator.report import machine, text
 from migrator.store import mappings
 from migrator.store.problems import ID_COLLISION
 
 if TYPE_CHECKING:
+    from migrator.cli.log import Log
     from migrator.plan import Plan
     from migrator.site import Site
 
@@ -28,7 +29,7 @@ PENDING, BLOCKED = 3, 4
 
 
 @click.command()
-@click.option("--to", metavar="NNNN", help="Up to and including this step.")
+@click.option("--to", metavar="NNNN", shell_complete=complete_steps, help="Up to and including this step.")
 @click.option(
     "--accept-collision", "accept", metavar="ID", multiple=True, help="Let this collision stand (repeatable)."
 )
@@ -49,10 +50,11 @@ def command(settings: Settings, to: str | None, accept: Sequence[str], out: str 
         site.place.require()
         folder = _out_folder(site, out) if out else None
         plan = runner.read_plan(site, to, accept)
+        log.pause()
     if plan is None:
         return _nothing_to_do(site, folder)
     if folder:
-        keep(plan, site, folder, accept)
+        keep(plan, site, folder, log, accept)
     if screen.wants_json():
         screen.print_json(machine.plan(plan) | {"out": str(folder) if folder else None})
     else:
@@ -82,15 +84,13 @@ def _out_folder(site: Site, out: str) -> Path:
     return folder
 
 
-def keep(plan: Plan, site: Site, folder: Path, accept: Sequence[str] = ()) -> None:
+def keep(plan: Plan, site: Site, folder: Path, log: Log, accept: Sequence[str] = ()) -> None:
     """Write plan.json, mapping.csv, synthetic_drafts.csv, issues.csv and report.html into a folder."""
-    from migrator.report.html import render_plan
-
     folder.mkdir(parents=True, exist_ok=True)
     (folder / mappings.MAPPING).write_bytes(mappings.render_mapping(plan.mapping))
     (folder / mappings.SYNTHETIC).write_bytes(mappings.render_synthetic(plan.synthetic))
     (folder / mappings.ISSUES).write_bytes(mappings.render_issues(plan.problems))
-    (folder / "report.html").write_text(render_plan(plan, site), encoding="utf-8")
+    (folder / page.REPORT).write_bytes(page.render(plan, site, log))
     kept = machine.kept_plan(plan, accept, __version__)
     (folder / PLAN_FILE).write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
@@ -151,7 +151,7 @@ def _print(plan: Plan, site: Site, folder: Path | None) -> None:
         "Nothing has been changed."
     )
     if folder:
-        names = ("report.html", mappings.MAPPING, mappings.ISSUES)
+        names = (page.REPORT, mappings.MAPPING, mappings.ISSUES)
         screen.show_facts((name.partition(".")[0], str(folder / name), "") for name in names)
     if plan.blocking:
         blocked(plan, site)
@@ -161,6 +161,7 @@ def _print(plan: Plan, site: Site, folder: Path | None) -> None:
     except DecisionNeeded as error:
         screen.say_error(error.message, error.where, error.hint)
         return
+    screen.show(*proof.lines(plan, site))
     kept = f"--plan {folder}" if folder else ""
     screen.show_facts([("next", screen.typed(f"upgrade {kept}").rstrip(), "")])
 
@@ -184,5 +185,5 @@ def verdict(plan: Plan) -> tuple[str, None, str]:
         hint = screen.typed(f"upgrade {accepted}")
     else:
         message = f"{text.many(len(plan.blocking), 'blocking issue')} to settle before the upgrade"
-        hint = screen.typed("plan --out DIR") + "   (issues.csv lists all of them)"
+        hint = screen.typed("plan --out next-plan") + "   (issues.csv lists all of them)"
     return f"{message}; nothing has been changed", None, hint

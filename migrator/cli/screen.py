@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 from click.core import ParameterSource
 
+from migrator.errors import MigratorError, TryAgain, UsageError
 from migrator.report.text import escape, grid, marked, plain, sign
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from migrator.cli.settings import Env
-    from migrator.errors import MigratorError
 
 __all__ = [
     "confirmed",
@@ -108,7 +108,9 @@ def _console(stream: TextIO) -> Console:
 
 
 def show(*things: RenderableType) -> None:
-    """Print texts (markup; wrapped at words) and tables on standard output."""
+    """Print texts (markup; wrapped at words) and tables on standard output; nothing where there are none."""
+    if not things:
+        return
     out = console()
     with out.capture() as captured:
         for thing in things:
@@ -169,8 +171,6 @@ def confirmed(question: str, name: str = "") -> bool:
 
 def require_name(env: Env, name: str | None) -> None:
     """Raise UsageError where --confirm names another env than the one that is chosen."""
-    from migrator.errors import UsageError
-
     if name is not None and (name != env.name or not name):
         chosen = f"this is env {env.name}" if env.name else "no env is chosen"
         raise UsageError(f"--confirm {name}, but {chosen}", hint="--env NAME and --confirm NAME must name the same env")
@@ -181,8 +181,6 @@ def consent(env: Env, question: str, *, yes: bool, name: str | None) -> bool:
 
     Raises UsageError where nobody can answer, and where --yes is not enough.
     """
-    from migrator.errors import UsageError
-
     if name or (yes and not env.confirm):
         return True
     if env.confirm:
@@ -210,7 +208,7 @@ def typed_again(option: str) -> str:
     """This very command line with one more option."""
     ctx = click.get_current_context(silent=True)
     words = [word for word in (ctx.meta.get(ARGUMENTS, []) if ctx else []) if word != "--yes"]
-    return f"{shlex.join(['migrator', *words])} {option}"
+    return f"{shlex.join(['migrator', *words])} {option}".rstrip()
 
 
 def _global_options(ctx: click.Context | None) -> str:
@@ -252,9 +250,22 @@ def report_error(error: MigratorError) -> None:
         if error.incident:
             found["incident"] = error.incident
         print_json(_error_object(status, error.message, error.where, hint, error.exit_code) | found)
-    say_error(error.message, error.where, hint)
+    say_error(error.message, error.where, hint, _next(error, hint))
     if error.incident:
         click.echo(f"  incident: {plain(error.incident)}", err=True)
+
+
+def _next(error: MigratorError, hint: str | None) -> str | None:
+    """The command to type next, where the hint is none itself: every error ends with one that works."""
+    if hint and hint.startswith("migrator "):
+        return None
+    if error.exit_code == TryAgain.exit_code:
+        return typed_again("")
+    if error.exit_code != UsageError.exit_code:
+        return typed("status")
+    ctx = click.get_current_context(silent=True)
+    name = ctx.invoked_subcommand if ctx else None
+    return f"migrator {name} --help" if name else "migrator --help"
 
 
 _BROKEN_OFF = {
@@ -297,11 +308,13 @@ def _error_object(status: str, message: str, where: str | None, hint: str | None
     }
 
 
-def say_error(message: str, where: str | None = None, hint: str | None = None) -> None:
-    """The three lines of an error on standard error; colour only on a terminal."""
+def say_error(message: str, where: str | None = None, hint: str | None = None, next_: str | None = None) -> None:
+    """The lines of an error on standard error, the last one a command to type; colour only on a terminal."""
     color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     click.echo(click.style("error", fg="red", bold=True) + f": {plain(message)}", err=True, color=color)
     if where:
         click.echo(f"  where: {plain(where)}", err=True, color=color)
     if hint:
         click.echo("  hint: " + click.style(plain(hint), bold=True), err=True, color=color)
+    if next_:
+        click.echo("  next: " + click.style(plain(next_), bold=True), err=True, color=color)

@@ -12,16 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migrator.errors import MigratorError, UsageError
+from migrator.site import shipped_migrations
 
 if TYPE_CHECKING:
     import click
 
+    from migrator.engine.hooks import Hooks
     from migrator.site import Notify, Site
 
 FILE = "migrator.toml"
-_TOP = {"migrations": str, "backups": str, "mappings": str, "default_env": str, "env": dict}
+_TOP = {"migrations": str, "backups": str, "mappings": str, "default_env": str, "hooks": dict, "env": dict}
 _ENV = {"data_root": str, "proved_on": str, "confirm": str, "keep_snapshots": int}
+_HOOKS = {"after": str, "failed": str, "timeout": int}
 CONFIRM_BY_NAME = "type-name"
+_MOST_IDS = 200  # that a shell offers at once
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,9 @@ class Settings:
         except (OSError, ValueError) as error:
             raise UsageError(f"{FILE} cannot be read: {error}", where=self.path) from None
         self._prove(content, _TOP, "")
+        self._prove(content.get("hooks", {}), _HOOKS, "hooks.")
+        if content.get("hooks", {}).get("timeout", 1) < 1:
+            raise UsageError("hooks.timeout must be at least 1 (seconds)", where=self.path)
         for name, section in content.get("env", {}).items():
             if not isinstance(section, dict):
                 raise UsageError(f"env.{name} is not a section", where=self.path, hint=f"[env.{name}]")
@@ -118,7 +125,7 @@ class Settings:
         if not given:
             raise UsageError(
                 "no data root is named",
-                hint="migrator --data-root DIR ..., or --env NAME with a section in migrator.toml",
+                hint="migrator --help   (--data-root DIR names a store, --env NAME a section of migrator.toml)",
             )
         return Path(os.path.abspath(given))
 
@@ -151,6 +158,19 @@ class Settings:
         beside = self._folder("migrations")
         return beside if beside.is_dir() else shipped_migrations()
 
+    @cached_property
+    def hooks(self) -> Hooks:
+        """The hooks of the file, where the data root is the file's too: a scratch copy calls nobody."""
+        from migrator.engine import hooks
+
+        if self.path is None or not self._file_counts():
+            return hooks.NO_HOOKS
+        given = self.file.get("hooks", {})
+        for name in (hooks.AFTER, hooks.FAILED):
+            if name in given:
+                hooks.words_of(name, given[name])
+        return hooks.Hooks(**given, folder=self.path.parent, env=self.chosen.name)
+
     def site(self, notify: Notify | None = None, *, wait: float = 0) -> Site:
         """The data root with its folders, for the runner."""
         from migrator.engine.exchange import Place
@@ -165,16 +185,10 @@ class Settings:
             env=self.chosen.name,
             proved_on=Place.at(self.root_of(proof)) if proof else None,
             proved_on_name=proof,
+            hooks=self.hooks,
             wait=wait,
         )
         return replace(site, notify=notify) if notify else site
-
-
-def shipped_migrations() -> Path:
-    """The standard steps: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "migrations"
-    return inside if inside.is_dir() else package.parent / "migrations"
 
 
 # -- completion in the shell: what cannot be read completes to nothing
@@ -199,6 +213,32 @@ def complete_cohorts(ctx: click.Context, parameter: click.Parameter, incomplete:
     from migrator.cohorts.membership import cohort_ids
 
     return _completed(lambda: cohort_ids(Settings(ctx.find_root().params).site().place.real)[0], incomplete)
+
+
+def complete_steps(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Numbers of the steps."""
+
+    def steps() -> list[str]:
+        from migrator.engine.steps import discover
+
+        return [step.number for step in discover(Settings(ctx.find_root().params).migrations)]
+
+    return _completed(steps, incomplete)
+
+
+def complete_ids(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Ids of generations, those of today and those of the past; a few, where there are too many to choose from."""
+
+    def ids() -> list[str]:
+        from migrator.engine.ledger import runs
+        from migrator.store.mappings import Names
+
+        site = Settings(ctx.find_root().params).site()
+        names = Names.read(site.place.real, runs(site.ledger()))
+        known = {name for stage in names.existing.values() for name in stage} | {old for _, old in names.past}
+        return sorted(name for name in known if name.startswith(incomplete) and name.isprintable())[:_MOST_IDS]
+
+    return _completed(ids, incomplete)
 
 
 def _completed(names: Callable[[], list[str]], incomplete: str) -> list[str]:

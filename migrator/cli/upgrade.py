@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from migrator import runner, upkeep
-from migrator.cli import dagster, screen
+from migrator.cli import dagster, page, proof, screen
 from migrator.cli import plan as plan_screen
-from migrator.cli.settings import Settings
+from migrator.cli.settings import Settings, complete_envs, complete_steps
 from migrator.engine import ledger
 from migrator.engine.exchange import Place
 from migrator.errors import UsageError
 from migrator.report import machine, text
-from migrator.store.layout import LEDGER, MAPPINGS
+from migrator.site import Outcome, RunFailed
+from migrator.store.layout import MAPPINGS
 from migrator.store.mappings import MAPPING
 from migrator.store.problems import STALE_TABLE
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from migrator.cli.log import Log
     from migrator.engine.snapshots import Run
     from migrator.plan import Plan
-    from migrator.site import Outcome, Site
+    from migrator.site import Site
 
 BLOCKED, DECLINED = 4, 1
 
@@ -41,7 +42,7 @@ class Kept:
 
 
 @click.command()
-@click.option("--to", metavar="NNNN", help="Up to and including this step.")
+@click.option("--to", metavar="NNNN", shell_complete=complete_steps, help="Up to and including this step.")
 @click.option("--plan", "plan_file", metavar="FILE", help="Do exactly this kept plan (its folder, or plan.json).")
 @click.option(
     "--accept-collision", "accept", metavar="ID", multiple=True, help="Let this collision stand (repeatable)."
@@ -51,7 +52,13 @@ class Kept:
 @click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Worker processes; by default the cores.")
 @screen.yes_option
 @click.option("--confirm", metavar="NAME", help="The env's name, where the settings want it typed.")
-@click.option("--from", "origin", metavar="ENV", help="Copy the data root from this env where it is not there yet.")
+@click.option(
+    "--from",
+    "origin",
+    metavar="ENV",
+    shell_complete=complete_envs,
+    help="Copy the data root from this env where it is not there yet.",
+)
 @screen.json_option
 @click.pass_obj
 def command(
@@ -94,7 +101,12 @@ def command(
         except (KeyboardInterrupt, click.Abort):
             screen.note_interrupt(_standing(site, log))
             raise
-    return _report(outcome, site, log.spent)
+        except RunFailed as error:
+            page.keep(Outcome("rolled-back", error.plan, error.run), site, log)
+            raise
+        spent = log.spent
+        kept_report = page.keep(outcome, site, log)
+    return _report(outcome, settings, site, spent, kept_report)
 
 
 def _standing(site: Site, log: Log) -> str:
@@ -114,7 +126,7 @@ def read_kept(path: Path) -> Kept:
         message = f"the plan cannot be read: {error.strerror}"
     except (ValueError, KeyError, TypeError):
         message = "this is not a kept plan"
-    raise UsageError(message, where=file, hint="migrator plan --out DIR")
+    raise UsageError(message, where=file, hint="migrator plan --out next-plan")
 
 
 def _stage(settings: Settings, site: Site, origin: str, log: Log) -> None:
@@ -134,28 +146,15 @@ def _agreed(plan: Plan, site: Site, settings: Settings, log: Log, yes: bool, nam
     log.pause()
     if not screen.wants_json():
         plan_screen.show_plan(plan, site, "upgrade", warnings=0)
-        screen.show(f"{text.totals(plan.counts)}. About {text.estimate(plan)}.", *_proof(plan, site))
+        screen.show(f"{text.totals(plan.counts)}. About {text.estimate(plan)}.", *proof.lines(plan, site))
         screen.show("The live tree is replaced in one act; the one from before is kept as a snapshot.")
     return screen.consent(settings.chosen, f"Upgrade {plan_screen.name_of(site)}?", yes=yes, name=name)
-
-
-def _proof(plan: Plan, site: Site) -> list[str]:
-    """When the same steps passed on the other root, where the settings want that."""
-    if site.proved_on is None:
-        return []
-    digests = {step.digest for step, _ in plan.steps}
-    passed = [entry for entry in ledger.read(site.proved_on.real / LEDGER) if entry.digest in digests]
-    if not passed:
-        return []
-    last = passed[-1]
-    name = screen.escape(site.proved_on_name)
-    return [f"The same steps passed on [bold]{name}[/] at {text.moment(last.end)} UTC (run {last.run_id})."]
 
 
 # -- how it ended
 
 
-def _report(outcome: Outcome, site: Site, spent: float) -> int:
+def _report(outcome: Outcome, settings: Settings, site: Site, spent: float, report: Path | None) -> int:
     plan, run = outcome.plan, outcome.run
     steps = run.steps if run else [str(step) for step, _ in plan.steps] if plan else []
     mapping = mapping_path(site, run) if run else None
@@ -171,7 +170,8 @@ def _report(outcome: Outcome, site: Site, spent: float) -> int:
     elif outcome.status == "up-to-date":
         screen.show(plan_screen.up_to_date(site, plan_screen.generations(site)))
     elif run and mapping:
-        _committed(outcome, run, mapping, site, spent)
+        _committed(outcome, run, mapping, site, spent, report)
+        screen.show(*proof.of(run, settings))
     if outcome.status != "refused":
         return 0
     assert plan is not None
@@ -194,7 +194,7 @@ def mapping_path(site: Site, run: Run) -> str:
     return str(copy if copy.is_file() else site.place.root / MAPPINGS / run.run_id / MAPPING)
 
 
-def _committed(outcome: Outcome, run: Run, mapping: str, site: Site, spent: float) -> None:
+def _committed(outcome: Outcome, run: Run, mapping: str, site: Site, spent: float, report: Path | None) -> None:
     screen.show(
         "",
         f"[green]Committed[/] run [bold]{run.run_id}[/] in {text.seconds(spent)}. "
@@ -202,6 +202,7 @@ def _committed(outcome: Outcome, run: Run, mapping: str, site: Site, spent: floa
         f"{text.many(run.counts['generations'], 'generation')}.",
     )
     facts = [
+        *([("report", str(report), "")] if report else []),
         ("mapping", mapping, ""),
         ("snapshot", run.tree, "the tree from before"),
         ("undo", screen.typed("rollback"), ""),

@@ -58,7 +58,11 @@ class Place:
     def require(self) -> None:
         """Raise UsageError where there is no folder at the root."""
         if not self.real.is_dir():
-            raise UsageError("there is no such data root", where=self.root, hint="migrator --data-root DIR status")
+            raise UsageError(
+                "there is no such data root",
+                where=self.root,
+                hint="migrator --help   (--data-root DIR names a store, --env NAME a section of migrator.toml)",
+            )
 
     def require_same_file_system(self, folder: Path) -> None:
         """Raise UsageError where `folder` (or what will hold it) is on another file system than the tree."""

@@ -42,7 +42,7 @@ def parse(data: bytes, where: Path) -> list[Applied]:
             raise CareNeeded(
                 f"line {number} of the ledger cannot be read: {error}",
                 where=where,
-                hint="migrator snapshots list shows the trees from before each run",
+                hint="migrator snapshots list   (the trees from before each run)",
             ) from None
     return entries
 
@@ -104,5 +104,5 @@ def pending(steps: list[Step], entries: list[Applied], to: str | None = None) ->
             hint="restore the files from version control; a change goes into a new step",
         )
     if to is not None and to not in present:
-        raise DecisionNeeded(f"there is no step {to}", hint="migrator history lists the steps")
+        raise DecisionNeeded(f"there is no step {to}", hint="migrator status   (lists the steps)")
     return [step for step in steps if step.number not in applied and (to is None or step.number <= to)]

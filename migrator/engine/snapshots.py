@@ -4,7 +4,7 @@
                    before.manifest     every entry of the tree from before, with the digest of its content
                    after.manifest      the same for the tree from after
                    tree/               built here; after the commit the tree from before: the snapshot
-                   log.jsonl
+                   log.jsonl, report.html
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class Run:
     mapping: str = ""
     pruned: bool = False
     note: str = ""
+    shape: dict[str, dict[str, int]] = field(default_factory=dict)  # of the store that the run met
 
     def with_(self, **values: Any) -> Run:
         """The same with other values."""
@@ -72,7 +73,7 @@ def is_run_id(text: object) -> bool:
 def check_run_id(run_id: str) -> str:
     """The run id, or UsageError where it is none (it becomes a path)."""
     if not is_run_id(run_id):
-        raise UsageError(f"{run_id!r} is not a run id", hint="migrator history lists them")
+        raise UsageError(f"{run_id!r} is not a run id", hint="migrator history   (lists them)")
     return run_id
 
 
@@ -89,7 +90,9 @@ def read(folder: Path) -> Run:
     try:
         return _proven(Run(**json.loads((folder / RUN_FILE).read_bytes())), folder)
     except FileNotFoundError:
-        raise UsageError(f"there is no run {folder.name}", where=folder, hint="migrator history lists them") from None
+        raise UsageError(
+            f"there is no run {folder.name}", where=folder, hint="migrator history   (lists them)"
+        ) from None
     except (OSError, ValueError, TypeError) as error:
         raise CareNeeded(f"run.json cannot be read: {error}", where=folder / RUN_FILE) from None
 

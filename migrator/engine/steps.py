@@ -49,7 +49,11 @@ def discover(folder: Path) -> list[Step]:
     Raises DecisionNeeded for a gap, a number twice or a file that is no step, MigratorError for one that cannot run.
     """
     if not folder.is_dir():
-        raise MigratorError("there is no folder of steps", where=folder, hint="migrator --migrations DIR ... or init")
+        raise MigratorError(
+            "there is no folder of steps",
+            where=folder,
+            hint="migrator init   (makes it; --migrations DIR names another)",
+        )
     _require_own(folder)
     found = sorted(path for path in folder.glob("*.py") if not path.name.startswith(("_", ".", "test_")))
     matches = [(path, _NAME.fullmatch(path.name)) for path in found]

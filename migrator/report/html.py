@@ -1,17 +1,21 @@
-"""A plan, or what a run did, as one HTML page: offline, without scripts, dark or light, printable.
+"""A plan, or what a run did, as one HTML page: offline, dark or light, printable, readable without scripts.
 
-Formatting only: opens no file. All data goes through `_e`; charts are inline SVG with numbers as text.
+Formatting only: opens nothing but the style and the script that lie beside it. All data goes through `_e`.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from html import escape
+from importlib import resources
 from typing import TYPE_CHECKING
 
-from migrator.plan import per_stage
-from migrator.report.text import many, number, plain
+from migrator.report.charts import bar, chart, legend
+from migrator.report.text import estimated_seconds, many, number, plain, seconds, size
 from migrator.store import ids
 from migrator.store.layout import STAGES
 from migrator.store.problems import ID_COLLISION, Problem
@@ -23,104 +27,82 @@ if TYPE_CHECKING:
     from migrator.store.records import Gen, Key
 
 ROWS = 500  # of a table: a page of 100,000 rows opens in no browser; the CSV files have all
+MAPPING_ROWS = 200  # of the mapping that stand in the page; the search has all
 _SHORT = 20  # rows that need no folding
 _VERBS = ("renamed", "created", "rewritten", "unchanged")
-_WIDTH, _LEFT, _BAR = 1000, 110, 620  # of a chart, in its own units; the rest is for numbers
-
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # nothing is loaded, nothing runs
-
-_CSS = """
-:root { color-scheme: light dark; --fg: #1a202c; --dim: #5b667d; --bg: #fff; --card: #f7f9fb;
-  --line: #e1e7ef; --renamed: #dd8a28; --created: #14855c; --rewritten: #3b7ddd; --unchanged:
-  #9aa3b5; --bad: #b42318; --good: #14855c; --warn: #b45309; --chip: #eef2f7; }
-@media (prefers-color-scheme: dark) { :root { --fg: #e6eaf1; --dim: #97a3b8; --bg: #12161d; --card:
-  #1a2029; --line: #2b3442; --renamed: #e0973f; --created: #3fb98a; --rewritten: #6ea3f0;
-  --unchanged: #667085; --bad: #f97066; --good: #3fb98a; --warn: #f0a94a; --chip: #242c38; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2.2rem 1.2rem 4rem; max-width: 1080px; background: var(--bg); color:
-  var(--fg); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
-h1 { font-size: 1.55rem; margin: 0; }
-h1 span, h2 span { color: var(--dim); font-weight: 600; }
-h2 { font-size: 1.12rem; margin: 2.6rem 0 .5rem; }
-p { margin: .4rem 0; }
-.dim { color: var(--dim); }
-code { font: .87em ui-monospace, "DejaVu Sans Mono", Menlo, monospace; overflow-wrap: anywhere; }
-.verdict { margin: 1.2rem 0; padding: .75rem 1rem; background: var(--card); border-left: 4px solid
-  var(--good); border-radius: 0 8px 8px 0; }
-.verdict.bad { border-color: var(--bad); color: inherit; }
-.verdict b { color: var(--good); }
-.verdict.bad b { color: var(--bad); }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); gap: .75rem; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .8rem
-  1rem; }
-.card b { display: block; font-size: 1.7rem; line-height: 1.25; }
-.created { color: var(--created); }
-.renamed { color: var(--renamed); }
-.bad { color: var(--bad); }
-.good { color: var(--good); }
-.warn { color: var(--warn); }
-.way { display: flex; flex-wrap: wrap; align-items: center; gap: .5rem; margin-top: .6rem; }
-.part { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .35rem
-  .65rem; }
-.part small { display: block; color: var(--dim); }
-.part.new code { color: var(--created); font-weight: 600; }
-svg { display: block; width: 100%; height: auto; margin-top: .4rem; }
-svg text { fill: var(--fg); font-size: 15px; }
-svg text.dim { fill: var(--dim); }
-svg .track { fill: var(--line); }
-rect.renamed { fill: var(--renamed); }
-rect.created { fill: var(--created); }
-rect.rewritten { fill: var(--rewritten); }
-rect.unchanged { fill: var(--unchanged); }
-.legend span { display: inline-block; margin-right: 1.1rem; color: var(--dim); }
-.legend i { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right:
-  .4em; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; margin-top: .4rem; }
-.narrow table { width: auto; }
-.narrow th, .narrow td { padding-right: 2.4rem; }
-.kind { white-space: nowrap; }
-.pair { margin-top: 1.4rem; }
-th { text-align: left; color: var(--dim); font-weight: 500; }
-th, td { padding: .34rem .9rem .34rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
-  }
-.n { text-align: right; font-variant-numeric: tabular-nums; }
-td.differs code { background: color-mix(in srgb, var(--renamed) 22%, transparent); border-radius:
-  3px; padding: 0 .2em; }
-details > summary { cursor: pointer; color: var(--dim); margin-top: .6rem; }
-@media print { body { max-width: none; padding: 0; font-size: 11px; } h2 { margin-top: 1.4rem;
-  break-after: avoid; } tr, .card, svg, .way { break-inside: avoid; } .wide { overflow: visible; }
-  thead { display: table-header-group; } .card, .verdict, .part, rect { print-color-adjust: exact;
-  -webkit-print-color-adjust: exact; } }
-"""
+_SIDES = ("before", "after")
+_TITLES = {  # of the sections, in order
+    "ids": "How ids change",
+    "stages": "What happens to each stage",
+    "lineage": "Lineage",
+    "time": "Time line",
+    "checks": "Checks",
+    "collisions": "Collisions",
+    "issues": "Issues",
+    "cohorts": "Cohorts",
+    "drafts": "Drafts that were lost",
+    "mapping": "Mapping",
+    "facts": "Facts",
+}
 
 
-def render_plan(plan: Plan, site: Site | None = None, *, outcome: Outcome | None = None) -> str:
-    """The page of a plan; with `outcome` that of the run that it became. Equal input gives an equal page."""
+def render_plan(
+    plan: Plan,
+    site: Site | None = None,
+    *,
+    outcome: Outcome | None = None,
+    times: Sequence[tuple[str, float]] = (),
+    machine: Sequence[tuple[str, str]] = (),
+) -> str:
+    """The page of a plan; with `outcome` that of the run that it became. Equal input gives an equal page.
+
+    `times` are (phase, seconds) as measured, in order; `machine` is (name, value) of what it ran on.
+    """
     problems = outcome.problems if outcome and outcome.problems else plan.problems
     sections = (
-        _head(plan, site, outcome),
-        _verdict(plan, outcome),
-        _numbers(plan, outcome),
         _one_id(plan),
         _stages(plan),
-        _checks(plan),
+        f'<div class="two">{_lineage(plan)}\n{_time_line(plan, outcome, times)}</div>',
+        _proven(plan) if _happened(outcome) else _checks(plan),
         _collisions(plan, problems),
         _issues(problems),
         _cohorts(plan),
         _synthetic(plan),
         _mapping(plan),
-        _facts(plan, site, outcome),
+        _facts(plan, site, outcome, machine),
     )
-    title = _e(_title(plan, outcome))
+    top = (_head(plan, site, outcome), _verdict(plan, outcome), _numbers(plan, outcome), _contents(sections))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        f"<title>{title}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n"
+        '<meta name="color-scheme" content="light dark">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy()}">\n'
+        f"<title>{_e(_title(plan, outcome))}</title>\n<style>\n{_asset('page.css')}</style>\n</head>\n<body>\n"
+        '<a class="skip" href="#details">Skip to the details</a>\n<main>\n'
+        + "\n".join(top)
+        + '\n<div id="details">\n'
         + "\n".join(section for section in sections if section)
-        + "\n</body>\n</html>\n"
+        + f"\n</div>\n</main>\n<script>{_asset('page.js')}</script>\n</body>\n</html>\n"
     )
+
+
+@cache
+def _asset(name: str) -> str:
+    return (resources.files("migrator.report") / name).read_text(encoding="utf-8")
+
+
+@cache
+def _policy() -> str:
+    """Nothing is loaded, and nothing runs but the page's own script."""
+    digest = base64.b64encode(hashlib.sha256(_asset("page.js").encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+
+
+def _contents(sections: Iterable[str]) -> str:
+    """Links to the sections that are there."""
+    page = "".join(sections)
+    links = (f'<a href="#{name}">{title}</a>' for name, title in _TITLES.items() if f'<section id="{name}"' in page)
+    return f'<nav aria-label="Sections">{"".join(links)}</nav>'
 
 
 # -- small parts
@@ -135,26 +117,30 @@ def _code(value: object) -> str:
     return f"<code>{_e(value)}</code>"
 
 
-def _section(title: str, *parts: str, note: str = "") -> str:
+def _section(name: str, *parts: str, note: str = "") -> str:
     dim = f" <span>{note}</span>" if note else ""
-    return f"<section>\n<h2>{title}{dim}</h2>\n" + "\n".join(part for part in parts if part) + "\n</section>"
+    head = f'<section id="{name}" aria-labelledby="{name}-title">\n<h2 id="{name}-title">{_TITLES[name]}{dim}</h2>\n'
+    return head + "\n".join(part for part in parts if part) + "\n</section>"
 
 
-def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(caption: str, headers: Sequence[str], rows: Iterable[Sequence[str]], body: str = "") -> str:
     """A table of cells that are HTML already; a header that starts with `>` is one of numbers."""
     classes = [' class="n"' if header.startswith(">") else "" for header in headers]
-    head = "".join(f"<th{kind}>{_e(name.removeprefix('>'))}</th>" for kind, name in zip(classes, headers, strict=True))
-    body = "\n".join(
+    head = "".join(
+        f'<th scope="col"{kind}>{_e(name.removeprefix(">"))}</th>' for kind, name in zip(classes, headers, strict=True)
+    )
+    lines = "\n".join(
         "<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(classes, row, strict=True)) + "</tr>"
         for row in rows
     )
-    return _wide(head, body)
+    return _wide(caption, head, lines, body)
 
 
-def _wide(head: str, body: str) -> str:
-    """A table that scrolls in its own box where the window is narrow."""
-    table = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
-    return f'<div class="wide">{table}</div>'
+def _wide(caption: str, head: str, lines: str, body: str = "") -> str:
+    """A table that scrolls in its own box, by keyboard too, where the window is narrow."""
+    thead = f"<thead><tr>{head}</tr></thead>\n" if head else ""
+    table = f"<table><caption>{caption}</caption>\n{thead}<tbody{body}>\n{lines}\n</tbody>\n</table>"
+    return f'<div class="wide" tabindex="0" role="region" aria-label="{caption}">{table}</div>'
 
 
 # -- what it comes to
@@ -203,13 +189,13 @@ def _numbers(plan: Plan, outcome: Outcome | None) -> str:
     done = _happened(outcome)
     collisions = sum(problem.kind == ID_COLLISION for problem in plan.problems)
     cards = (
-        (plan.counts["created"], "created", "created" if done else "to create"),
-        (plan.counts["renamed"], "renamed", "renamed" if done else "to rename"),
+        (plan.counts["created"], "good", "created" if done else "to create"),
+        (plan.counts["renamed"], "warn", "renamed" if done else "to rename"),
         (0, "", "deleted" if done else "to delete"),
         (collisions, "bad" if collisions else "", "collision" if collisions == 1 else "collisions"),
     )
-    boxes = "\n".join(f'<div class="card"><b class="{kind}">{n:,}</b>{label}</div>' for n, kind, label in cards)
-    return f'<div class="cards">\n{boxes}\n</div>'
+    boxes = "\n".join(f'<li><b class="{kind}">{n:,}</b>{label}</li>' for n, kind, label in cards)
+    return f'<ul class="cards">\n{boxes}\n</ul>'
 
 
 # -- one id
@@ -227,7 +213,7 @@ def _one_id(plan: Plan) -> str:
         _part(name.removesuffix("_id").removesuffix("_gen").replace("_", " "), value)
         for name, value in zip(ids.FIELDS[gen.stage], signature, strict=True)
     ]
-    arrow = '<span class="dim">→</span>'
+    arrow = '<li class="to" aria-hidden="true">→</li>'
     steps = [
         _part("before", gen.origin or "not there"),
         arrow,
@@ -242,7 +228,7 @@ def _one_id(plan: Plan) -> str:
     ]
     article = "a draft" if gen.stage == "draft" else f"an {gen.stage}"
     lead = f'<p class="dim">A generation of this store, {article}: its id is a function of what was asked.</p>'
-    return _section("How ids change", lead, '<div class="way">' + "\n".join(steps) + "</div>")
+    return _section("ids", lead, '<ol class="way">' + "\n".join(steps) + "</ol>")
 
 
 def _example(plan: Plan) -> Gen | None:
@@ -255,47 +241,77 @@ def _example(plan: Plan) -> Gen | None:
 
 
 def _part(label: str, value: object, kind: str = "") -> str:
-    return f'<span class="part {kind}"><small>{_e(label)}</small>{_code(value)}</span>'
+    return f'<li class="{kind}"><small>{_e(label)}</small>{_code(value)}</li>'
 
 
 # -- charts
 
 
 def _stages(plan: Plan) -> str:
-    stages = per_stage(plan.before, plan.after)
+    stages = plan.stages
     most = max((sum(verbs.values()) for verbs in stages.values()), default=0) or 1
-    rows = [(stage, [(verb, stages[stage][verb]) for verb in _VERBS]) for stage in STAGES]
     used = [verb for verb in _VERBS if any(stages[stage][verb] for stage in STAGES)]
-    legend = "".join(f'<span><i style="background: var(--{verb})"></i>{verb}</span>' for verb in used)
-    return _section("What happens to each stage", f'<p class="legend">{legend}</p>', _bars(rows, most, "stages"))
+    rows = []
+    for stage in STAGES:
+        verbs = stages[stage]
+        numbers = ", ".join(f"{verbs[verb]:,} {verb}" for verb in used if verbs[verb]) or "none"
+        rows.append((stage, bar((verb, 100 * verbs[verb] / most) for verb in used), numbers))
+    names = legend((verb, verb) for verb in used)
+    return _section("stages", names, chart("Generations of each stage by what happens to them", rows))
 
 
-def _bars(rows: Sequence[tuple[str, Sequence[tuple[str, int]]]], most: int, name: str) -> str:
-    """One stacked bar a row, `most` being the longest, with the numbers as text at its end."""
-    height = 38
-    lines = []
-    for index, (label, values) in enumerate(rows):
-        top, x = index * height, float(_LEFT)
-        lines.append(f'<text class="dim" x="{_LEFT - 12}" y="{top + 24}" text-anchor="end">{_e(label)}</text>')
-        for verb, count in values:
-            if count:
-                width = max(count / most * _BAR, 1.5)  # one in a million must be seen
-                lines.append(f'<rect class="{verb}" x="{x:.1f}" y="{top + 8}" width="{width:.1f}" height="22"/>')
-                x += width
-        numbers = ", ".join(f"{count:,} {verb}" for verb, count in values if count) or "none"
-        lines.append(f'<text x="{x + 10:.1f}" y="{top + 24}">{numbers}</text>')
-    box = f"0 0 {_WIDTH} {height * len(rows)}"
-    return f'<svg viewBox="{box}" role="img" aria-label="{_e(name)}">\n' + "\n".join(lines) + "\n</svg>"
+def _lineage(plan: Plan) -> str:
+    before, after = plan.reaching
+    rows = []
+    for stage in STAGES:
+        shares = [100 * right / total if total else 0 for right, total in (before[stage], after[stage])]
+        drawn = "".join(bar([(kind, share)], thin=True, track=True) for kind, share in zip(_SIDES, shares, strict=True))
+        texts = [f"{right:,} of {total:,}" for right, total in (before[stage], after[stage])]
+        rows.append((stage, drawn, "<br>".join(dict.fromkeys(texts))))
+    lead = '<p class="dim">Generations whose chain of parents reaches a draft.</p>'
+    names = legend((kind, kind) for kind in _SIDES)
+    return _section("lineage", lead, names, chart("Generations that reach a draft, before and after", rows))
+
+
+def _time_line(plan: Plan, outcome: Outcome | None, times: Sequence[tuple[str, float]]) -> str:
+    """As measured; what has not happened yet is one bar more, and says that it is a guess."""
+    phases = [(name, spent, "spent") for name, spent in times]
+    if outcome is None:
+        phases.append(("build, verify, commit", estimated_seconds(plan), "guess"))
+    total = sum(spent for _, spent, _ in phases) or 1
+    rows, begun = [], 0.0
+    for name, spent, kind in phases:
+        words = f"about {seconds(spent)}" if kind == "guess" else seconds(spent) if spent >= 0.05 else "under 0.1 s"
+        rows.append((_e(name), bar([(kind, 100 * spent / total)], start=100 * begun / total), words))
+        begun += spent
+    lead = '<p class="dim">The store can be read all the time; it is exchanged in one act at the end.</p>'
+    note = "estimate" if outcome is None else f"{seconds(total)} in all"
+    return _section("time", lead, chart("Seconds of each phase", rows), note=note) if rows else ""
+
+
+def _proven(plan: Plan) -> str:
+    """What a committed run has proven on the tree that was read back: else it would not have been committed."""
+    kept, made = len(plan.mapping), plan.counts["created"]
+    rows = (
+        ("every old generation is in the new tree, once", _HOLDS, f"{kept:,} generations, {made:,} made"),
+        ("every record says what was planned", _HOLDS, f"{len(plan.after.gens):,} records"),
+        ("what no step rewrites has the bytes that it had", _HOLDS, f"{len(plan.entries):,} files and folders"),
+        ("each step's own checks", _HOLDS, many(len(plan.steps), "step")),
+    )
+    table = _table("Checks on the tree that was read back", ("Check", "Result", ">Number"), rows)
+    return _section("checks", table, note="on the tree that was read back")
+
+
+_HOLDS = '<span class="good">✓ holds</span>'
 
 
 def _checks(plan: Plan) -> str:
     rows = []
     for check in plan.checks:
-        sign = '<span class="good">✓</span>' if check.passed else '<span class="bad">✗</span>'
-        share = f"{check.right / check.total:.1%}" if check.total else "none"
-        rows.append((sign, _e(check.name), f"{check.right:,} of {check.total:,}", share, f"{check.today:,}"))
-    table = _table(("", "Check", ">Planned", ">Share", ">Right today"), rows)
-    return _section("Checks", table, note="on the planned result") if rows else ""
+        sign = _HOLDS if check.passed else '<span class="bad">✗ does not hold</span>'
+        rows.append((_e(check.name), sign, f"{check.right:,} of {check.total:,}", f"{check.today:,}"))
+    table = _table("Checks on the planned result", ("Check", "Result", ">After", ">Before"), rows)
+    return _section("checks", table, note="on the planned result") if rows else ""
 
 
 # -- findings
@@ -311,26 +327,26 @@ def _collisions(plan: Plan, problems: Sequence[Problem]) -> str:
     )
     bearers = _by_bare_id(plan.after, {(problem.stage, problem.gen_id) for problem in found})
     pairs = (_collision(problem, bearers.get((problem.stage, problem.gen_id), [])) for problem in found[:ROWS])
-    return _section("Collisions", lead, *pairs)
+    return _section("collisions", lead, *pairs)
 
 
 def _collision(problem: Problem, gens: Sequence[Gen]) -> str:
     accepted = "accepted" if problem.accepted else "not accepted"
     remark = f'<span class="dim">{_e(problem.stage)}, {accepted}</span>'
-    title = f'<p class="pair"><b>{_code(problem.gen_id)}</b> {remark}</p>'
+    title = f"<h3>{_code(problem.gen_id)} {remark}</h3>"
     if len(gens) < 2:
         return title + f"<p>{_e(problem.message)}</p>"
     columns = [dict(zip(ids.FIELDS[gen.stage], gen.signature(), strict=True)) for gen in gens]
     lines = [("today", [gen.origin or "not there" for gen in gens])]
     lines += [(name, [str(column[name]) for column in columns]) for name in columns[0]]
     body = "\n".join(
-        f'<tr><td class="dim">{_e(name)}</td>'
+        f'<tr><th scope="row" class="dim">{_e(name)}</th>'
         + "".join(f"<td{_differs(values)}>{_code(value)}</td>" for value in values)
         + "</tr>"
         for name, values in lines
     )
-    head = "".join(f"<th>{_code(gen.gen_id)}</th>" for gen in gens)
-    return title + _wide(f"<th></th>{head}", body)
+    head = "".join(f'<th scope="col">{_code(gen.gen_id)}</th>' for gen in gens)
+    return title + _wide(f"Signatures that collide on {_e(problem.gen_id)}", f"<td></td>{head}", body)
 
 
 def _differs(values: Sequence[str]) -> str:
@@ -353,10 +369,11 @@ def _by_bare_id(store: Inventory, wanted: Collection[Key]) -> dict[Key, list[Gen
 
 def _issues(problems: Sequence[Problem]) -> str:
     if not problems:
-        return _section("Issues", '<p class="dim">None.</p>')
+        return _section("issues", '<p class="dim">None.</p>')
     kinds = Counter((problem.kind, problem.blocking) for problem in problems)
     digest = _table(
-        ("Kind", "", ">Number"),
+        "Issues by kind",
+        ("Kind", "Severity", ">Number"),
         ((_e(kind), _severity(blocking), number(count)) for (kind, blocking), count in kinds.items()),
     )
     rows = (
@@ -368,9 +385,9 @@ def _issues(problems: Sequence[Problem]) -> str:
         for problem in problems[:ROWS]
     )
     more = f"the first {ROWS} of {len(problems):,}; all are in issues.csv" if len(problems) > ROWS else "all"
-    table = _table(("Kind", "Where", "What"), rows)
+    table = _table("Each issue", ("Kind", "Where", "What"), rows)
     listed = _folded(f"Each of them ({more})", table, opened=any(problem.blocking for problem in problems))
-    return _section("Issues", f'<div class="narrow">{digest}</div>', listed)
+    return _section("issues", f'<div class="narrow">{digest}</div>', listed)
 
 
 def _folded(summary: str, content: str, *, opened: bool) -> str:
@@ -401,7 +418,8 @@ def _cohorts(plan: Plan) -> str:
         members = sum(bool(row.cells) for row in old.rows)
         rows.append((_code(cohort), number(members), number(changed), number(added), number(members + added)))
     headers = ("Cohort", ">Rows before", ">Rewritten", ">Added", ">Rows after")
-    return _section("Cohorts", _table(headers, rows), note="rows of each membership.csv") if rows else ""
+    table = _table("Cohorts: rows of each membership.csv", headers, rows)
+    return _section("cohorts", table, note="rows of each membership.csv") if rows else ""
 
 
 def _synthetic(plan: Plan) -> str:
@@ -418,19 +436,41 @@ def _synthetic(plan: Plan) -> str:
     }
     rows = ([_code(row[name]) if name != "how" else _e(row[name]) for name in names] for row in plan.synthetic[:ROWS])
     note = _first(len(plan.synthetic), "synthetic_drafts.csv")
-    table = _table(tuple(names.values()), rows)
+    table = _table("Essays that got a draft", tuple(names.values()), rows)
     listed = _folded("Each essay that got a draft", table, opened=len(plan.synthetic) <= _SHORT)
-    return _section("Drafts that were lost", listed, note=note)
+    return _section("drafts", listed, note=note)
 
 
 def _mapping(plan: Plan) -> str:
+    """The first rows, and behind them all of them as text for the search."""
     rows = (
         (_e(stage), _code(old), _code(new) if new != old else '<span class="dim">keeps its name</span>')
-        for stage, old, new in plan.mapping[:ROWS]
+        for stage, old, new in plan.mapping[:MAPPING_ROWS]
     )
-    table = _table(("Stage", "Old id", "New id"), rows)
-    listed = _folded("Old and new ids", table, opened=len(plan.mapping) <= _SHORT)
-    return _section("Mapping", listed, note=_first(len(plan.mapping), "mapping.csv"))
+    find = (
+        '<div class="find" id="find" hidden><label for="query">Find an id, old or new</label>'
+        '<input id="query" type="search" autocomplete="off" spellcheck="false">'
+        '<span id="told" class="dim" role="status"></span></div>'
+    )
+    table = _table("Old and new ids", ("Stage", "Old id", "New id"), rows, ' id="mapping-rows"')
+    shown = min(len(plan.mapping), MAPPING_ROWS)
+    without = f'<noscript><p class="dim">The first {shown:,} are here; the search needs scripts.</p></noscript>'
+    note = f"{many(len(plan.mapping), 'generation')}; mapping.csv has every one"
+    return _section("mapping", find, without, table, *_searched(plan.mapping), note=note)
+
+
+def _searched(mapping: Iterable[tuple[str, str, str]]) -> list[str]:
+    """The mapping as text, a block a stage: `old TAB new`, or the old id alone where it stays."""
+    lines: dict[str, list[str]] = {stage: [] for stage in STAGES}
+    for stage, old, new in mapping:
+        lines[stage].append(plain(old) if old == new else f"{plain(old)}\t{plain(new)}")
+    return [
+        f'<script type="text/plain" data-stage="{stage}" data-count="{len(found)}">\n'
+        + "\n".join(found).replace("<", "\\x3c")  # nothing in it can end the block
+        + "\n</script>"
+        for stage, found in lines.items()
+        if found
+    ]
 
 
 def _first(count: int, file: str) -> str:
@@ -438,28 +478,27 @@ def _first(count: int, file: str) -> str:
     return f"{shown}; {file} has every one"
 
 
-def _facts(plan: Plan, site: Site | None, outcome: Outcome | None) -> str:
+def _facts(plan: Plan, site: Site | None, outcome: Outcome | None, machine: Sequence[tuple[str, str]]) -> str:
     from migrator import __version__
 
     steps = _table(
+        "Steps",
         ("Step", "Title", "Digest"),
         ((_code(step), _e(step.title), _code(step.digest)) for step, _ in plan.steps),
     )
     facts = [
         ("data root", str(site.place.root if site else plan.before.root)),
         ("fingerprint", plan.fingerprint),
-    ]
-    facts += [
         ("generations after", f"{plan.counts['generations']:,}"),
-        ("disk for the new tree", _disk(plan)),
+        ("disk for the new tree", f"{size(plan.bytes_needed)}, {len(plan.entries):,} files and folders"),
     ]
     if outcome and outcome.run:
         run = outcome.run
         facts += [("run", run.run_id), ("started", run.started), ("ended", run.ended), ("snapshot", run.tree)]
         facts += [("mapping", run.mapping), ("digest before", run.before), ("digest after", run.after)]
-    facts.append(("migrator", __version__))
-    return _section("Facts", steps, _table(("", ""), ((_e(name), _code(value)) for name, value in facts)))
-
-
-def _disk(plan: Plan) -> str:
-    return f"{plan.bytes_needed / 1e6:,.1f} MB, {len(plan.entries):,} files and folders"
+        facts += [("recorded reason", run.note)]
+    facts += [("migrator", __version__), *machine]
+    lines = "\n".join(
+        f'<tr><th scope="row" class="dim">{_e(name)}</th><td>{_code(value)}</td></tr>' for name, value in facts if value
+    )
+    return _section("facts", steps, _wide("Facts", "", lines))

@@ -47,7 +47,10 @@ _STYLES = {
 
 def plain(text: object) -> str:
     """The text with all visible that a terminal would act on: escape codes, line ends, reversed writing."""
-    return "".join(c if _harmless(c) else c.encode("unicode_escape").decode() for c in str(text))
+    text = str(text)
+    if text.isprintable():  # nearly always, and far quicker than one look a character
+        return text
+    return "".join(c if _harmless(c) else c.encode("unicode_escape").decode() for c in text)
 
 
 def _harmless(character: str) -> bool:
@@ -198,7 +201,7 @@ def checks_table(plan: Plan, free: int, encoding: str) -> Table:
 
 
 def issue_lines(
-    problems: Sequence[Problem], encoding: str, warnings: int = 2, blocking: int = 5
+    problems: Sequence[Problem], encoding: str, warnings: int = 2, blocking: int = 3
 ) -> list[RenderableType]:
     """A digest per kind: how many, and the first few of each, indented. Blocking kinds come first."""
     from rich.padding import Padding
@@ -232,9 +235,14 @@ def rebuilt(plan: Plan) -> str:
 
 
 def estimate(plan: Plan) -> str:
+    """How long the run will take, roughly, in words."""
+    rough = estimated_seconds(plan)
+    return f"{round(rough)} s" if rough < 60 else seconds(rough)
+
+
+def estimated_seconds(plan: Plan) -> float:
     """How long the run will take, roughly: small files cost their count, large ones their bytes."""
-    rough = len(plan.entries) / _FILES_A_SECOND + plan.bytes_needed / _BYTES_A_SECOND
-    return f"{max(round(rough), 1)} s" if rough < 60 else seconds(rough)
+    return max(len(plan.entries) / _FILES_A_SECOND + plan.bytes_needed / _BYTES_A_SECOND, 1)
 
 
 def set_aside(root: Path, problems: Sequence[Problem], shown: int = 3) -> list[str]:

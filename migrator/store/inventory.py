@@ -344,7 +344,7 @@ class _Reader:
             raise MigratorError(
                 "not a data root: it has no folder gens/",
                 where=self.root,
-                hint="migrator --data-root DIR status",
+                hint="migrator --help   (--data-root DIR names a store, --env NAME a section of migrator.toml)",
             )
 
     def some(self, keys: Sequence[Key], paths: Sequence[str]) -> Inventory:

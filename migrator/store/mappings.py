@@ -1,14 +1,18 @@
-"""Old id -> new id, by run and over all runs; the CSV files that a run leaves. Opens only mapping files, to read."""
+"""Old id -> new id, by run and over all runs; the CSV files that a run leaves.
+
+Of the disk it reads mapping files and names of folders.
+"""
 
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrator.errors import CareNeeded
-from migrator.store.layout import STAGES, run_mappings
+from migrator.errors import CareNeeded, UsageError
+from migrator.store.layout import DRAFT, GENS, STAGES, run_mappings
 from migrator.store.problems import COLUMNS as ISSUE_COLUMNS
 from migrator.store.problems import Problem
 from migrator.store.records import Key
@@ -129,3 +133,42 @@ def follow(keys: Iterable[Key], since: Past, now: Past) -> dict[Key, Key]:
 def inverse(mapping: Mapping[Key, str]) -> Mapping[Key, str]:
     """(stage, new id) -> old id."""
     return {(stage, new): old for (stage, old), new in mapping.items()}
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names of folders per stage, and what each name of the past is called today."""
+
+    existing: Mapping[str, frozenset[str]]
+    past: Mapping[Key, str]
+
+    @classmethod
+    def read(cls, root: Path, run_ids: Iterable[str]) -> Names:
+        """The names of a tree; `run_ids` in the ledger's order."""
+        return cls({stage: _folders(root / GENS / stage) for stage in STAGES}, of_tree(root, run_ids))
+
+    def today(self, gen_id: str, stage: str | None = None) -> str | None:
+        """The id of today, or None where the name is unknown. Raises UsageError where it could mean two."""
+        stages = (stage,) if stage else STAGES
+        current = [one for one in stages if gen_id in self.existing[one]]
+        if len(current) == 1:
+            return gen_id
+        meant = current or [one for one in stages if (one, gen_id) in self.past]
+        if len(meant) > 1:
+            raise UsageError(
+                f"{gen_id!r} is the name of {' and of '.join(_with_article(one) for one in meant)}",
+                hint=f"repeat the command with --stage {' or --stage '.join(meant)}",
+            )
+        return self.past[meant[0], gen_id] if meant else None
+
+
+def _with_article(stage: str) -> str:
+    return f"a {stage}" if stage == DRAFT else f"an {stage}"
+
+
+def _folders(folder: Path) -> frozenset[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(e.name for e in entries if e.name[0] != "." and e.is_dir(follow_symlinks=False))
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from migrator.cli import doctor, main
-from migrator.cli.doctor import BAD, FINE, WARN, Mount
+from migrator.cli.doctor import BAD, FINE, NOTE, WARN, Mount
 from migrator.engine import lock
 from migrator.engine.exchange import Place
 
@@ -135,6 +135,20 @@ def test_too_little_room(root: Path, call: Doctor, monkeypatch: pytest.MonkeyPat
     code, facts = call("--data-root", root)
     assert code == 1
     assert facts["disk"]["state"] == BAD
+
+
+def test_every_fact_says_what_it_means_for_a_run(root: Path, call: Doctor) -> None:
+    """Versions speak for themselves."""
+    _, facts = call("--data-root", root)
+    assert [name for name, fact in facts.items() if not fact["meaning"] and fact["group"] != "versions"] == []
+    assert {"file system", "reflink", "disk", "inodes", "lock", "Dagster instance", "migrator"} <= facts.keys()
+
+
+@pytest.mark.parametrize(("home", "state"), [("", NOTE), ("nowhere", WARN), ("/nowhere", WARN), ("{here}", FINE)])
+def test_the_dagster_instance(root: Path, call: Doctor, monkeypatch: pytest.MonkeyPatch, home: str, state: str) -> None:
+    """None is no fault; one that Dagster could not open is."""
+    monkeypatch.setenv("DAGSTER_HOME", home.format(here=root.parent))
+    assert call("--data-root", root)[1]["Dagster instance"]["state"] == state
 
 
 def test_somebody_holds_the_lock(root: Path, call: Doctor) -> None:

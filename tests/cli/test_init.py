@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from migrator.cli import main
-from migrator.cli.settings import Settings, shipped_migrations
+from migrator.cli.settings import Settings
+from migrator.site import shipped_migrations
 
 FILES = {
     "migrator.toml",

@@ -62,8 +62,8 @@ def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(
             log.notify("progress", files=second, bytes=second * 1_000_000)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "building the new tree: 5 files, 5.0 MB of 100 files, 100.0 MB, 2 min left",
-        "building the new tree: 10 files, 10.0 MB of 100 files, 100.0 MB, 2 min left",
+        "building the new tree: 5 files, 5.0 MB of 100 files, 100.0 MB, 1.0 MB/s, 2 min left",
+        "building the new tree: 10 files, 10.0 MB of 100 files, 100.0 MB, 1.0 MB/s, 2 min left",
         "building the new tree: done, 100 files, 100.0 MB, 12.0 s",
     ]
 

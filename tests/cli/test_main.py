@@ -66,7 +66,7 @@ def test_without_a_data_root_it_is_a_usage_error(cli: Cli, here: Path, command: 
     answer = cli(*command.split())
     assert answer.code == 2
     assert answer.err.splitlines()[0] == "error: no data root is named"
-    assert answer.err.splitlines()[-1].startswith("  hint: migrator --data-root DIR")
+    assert answer.err.splitlines()[-1].startswith("  hint: migrator --help   (--data-root DIR")
     assert answer.out == ""
 
 
@@ -90,7 +90,7 @@ def test_an_error_is_what_where_hint_and_the_same_as_json(cli: Cli, root: Path) 
     assert answer.code == 2
     assert answer.json["error"] == "there is no run 20260101-000000"
     assert answer.json["where"] == str(root.parent / "backups" / "20260101-000000")
-    assert answer.json["hint"] == f"migrator --data-root {root} history lists them"
+    assert answer.json["hint"] == f"migrator --data-root {root} history   (lists them)"
     assert [line.partition(":")[0].strip() for line in answer.err.splitlines()] == ["error", "where", "hint"]
 
 
@@ -170,10 +170,13 @@ def test_a_reader_that_goes_away_is_no_traceback(root: Path) -> None:
     assert "Traceback" not in answer.stderr
 
 
+NEXT = "  next: migrator status --help"
+
+
 def test_settings_are_read_from_the_file(cli: Cli, root: Path) -> None:
     (root.parent / "migrator.toml").write_text('[env.dev]\ndata_root = "data"\n')
     assert "dev" in cli("--env", "dev", "status").out
-    assert cli("--env", "dve", "status").err.splitlines()[-1] == "  hint: did you mean dev?"
+    assert cli("--env", "dve", "status").err.splitlines()[-2:] == ["  hint: did you mean dev?", NEXT]
     assert cli("status").code == 2
 
 

@@ -53,7 +53,7 @@ def test_its_test_passes(project: Path) -> None:
     command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 passed" in done.stdout
+    assert "5 passed" in done.stdout
 
 
 def test_json(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,6 +64,7 @@ def test_json(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (told["number"], told["name"]) == ("0005", "x")
     assert Path(told["step"]).is_file()
     assert Path(told["test"]).is_file()
+    assert sorted(path.name for path in Path(told["golden"]).iterdir()) == ["after", "before"]
 
 
 def test_it_works_from_a_folder_below(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

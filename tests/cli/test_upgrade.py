@@ -1,6 +1,7 @@
 """migrator upgrade: does all of it or nothing, and says so in words and in JSON."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from migrator.cli import screen
 from migrator.cli.settings import Settings
 from migrator.engine import lock
 from migrator.engine.exchange import Place
+from migrator.errors import MigratorError
 from migrator.site import Site, copy_mappings
 from tests.cli.conftest import STORE, Cli, as_tree
 from tests.random_stores import read_tree, write_tree
@@ -282,3 +284,36 @@ def test_the_hint_accepts_the_collision(cli: Cli, here: Path) -> None:
     answer = cli("--data-root", here / "data", "plan")
     assert answer.code == 4
     assert "--accept-collision d_" in answer.err.splitlines()[-1]
+
+
+def test_a_run_leaves_a_report_with_what_it_took(cli: Cli, root: Path) -> None:
+    answer = cli("--data-root", root, "upgrade", "--yes")
+    (report,) = (root.parent / "backups").glob("*/report.html")
+    assert f"report    {report}" in answer.out
+    page = report.read_text()
+    assert "<b>Committed</b>" in page and "estimate" not in page
+    phases = re.findall(r'<th scope="row" class="dim">(read|plan|build|verify|commit)</th>', page)
+    assert phases == ["read", "plan", "build", "verify", "commit"]
+    assert not list(root.rglob("report.html"))
+
+
+def test_a_run_that_was_undone_leaves_a_report_with_the_reason(
+    cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise MigratorError("the disk <is> full")
+
+    monkeypatch.setattr("migrator.verify.run", broken)
+    assert cli("--data-root", root, "upgrade", "--yes").code == 1
+    (report,) = (root.parent / "backups").glob("*/report.html")
+    assert "the disk &lt;is&gt; full" in report.read_text()
+
+
+def test_a_report_that_cannot_be_written_fails_no_run(cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **kwargs: object) -> bytes:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("migrator.cli.page.render", full)
+    answer = cli("--data-root", root, "upgrade", "--yes")
+    assert answer.code == 0
+    assert "report-not-written" in answer.err and "report  " not in answer.out
