@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -115,3 +118,58 @@ def test_folders_of_ours_inside_the_root_are_refused(tmp_path: Path, name: str) 
     inside = {"b": "backups", "m": "mappings"}[name]
     with pytest.raises(UsageError, match="inside the data root"):
         runner.upgrade(site(tmp_path, **{inside: tmp_path / "data" / name}))
+
+
+def test_looks_on_a_read_only_mount_answer_and_write_nothing(tmp_path: Path) -> None:
+    (tmp_path / "mnt").mkdir()
+    with mounted(["mount", "-t", "tmpfs", "none", str(tmp_path / "mnt")], tmp_path / "mnt") as point:
+        small_store(point / "data")
+        runner.upgrade(site(point))
+        subprocess.run(["mount", "-o", "remount,ro", str(point)], check=True)
+        folders = [f"--data-root={point}/data", f"--backups={point}/b", f"--mappings={point}/m"]
+        for words in (["status"], ["plan"], ["check"], ["history"], ["snapshots", "list"], ["snapshots", "verify"]):
+            done = subprocess.run([sys.executable, "-m", "migrator", *folders, *words], capture_output=True, text=True)
+            assert done.returncode == 0, (words, done.stderr)
+
+
+def test_a_run_on_a_read_only_mount_is_refused_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "mnt").mkdir()
+    with mounted(["mount", "-t", "tmpfs", "none", str(tmp_path / "mnt")], tmp_path / "mnt") as point:
+        small_store(point / "data")
+        subprocess.run(["mount", "-o", "remount,ro", str(point)], check=True)
+        with pytest.raises(MigratorError, match="Read-only file system"):
+            runner.upgrade(site(point))
+
+
+def test_a_clock_that_goes_back_changes_no_order(tmp_path: Path) -> None:
+    small_store(tmp_path / "data")
+    first = exact(tmp_path / "data")
+    times = iter([datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)])
+    now = next(times)
+    for _ in range(3):
+        moment = now
+        runner.upgrade(site(tmp_path, clock=lambda moment=moment: moment))
+        latest = site(tmp_path).runs()[-1]
+        assert latest.state == "committed"
+        assert undo.rollback(site(tmp_path)).run.run_id == latest.run_id  # type: ignore[union-attr]
+        assert exact(tmp_path / "data") == first
+        now = next(times, now)
+    assert [run.run_id[:8] for run in site(tmp_path).runs()] == ["20260102", "20260101", "20250101"]
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o077])
+def test_no_umask_decides_who_may_read_the_new_tree(tmp_path: Path, mask: int) -> None:
+    """What was there keeps its mode; what a run adds has the mode of the folder that it lies in."""
+    small_store(tmp_path / "data")
+    modes = {path: value[0] for path, value in exact(tmp_path / "data").items()}
+    old = os.umask(mask)
+    try:
+        runner.upgrade(site(tmp_path))
+    finally:
+        os.umask(old)
+    for path, value in exact(tmp_path / "data").items():
+        if path in modes:
+            assert value[0] == modes[path], path
+        assert stat.S_ISLNK(int(str(value[0]))) or int(str(value[0])) & 0o022 == 0, path
+    made = next(path for path in (tmp_path / "data/gens/draft").iterdir() if (path / "raw.txt").exists())
+    assert made.stat().st_mode == (tmp_path / "data/gens/draft").stat().st_mode

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from migrator.engine import files
+from migrator.errors import MigratorError
 from tests.engine.trees import To, make, names
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -404,3 +405,42 @@ def test_nothing_is_written_through_a_link_in_our_own_place(tmp_path: Path, name
         assert error.exit_code != 10, error
     assert names(tmp_path / "outside") == {"mine": b""}
     assert [path.name for path in (tmp_path / "data/gens/draft").iterdir()] == ["old"]
+
+
+def test_a_link_put_in_a_folders_place_is_not_written_through(tmp_path: Path) -> None:
+    """Swapped between check and use: a new tree's folder becomes a link out of it while a build is under way."""
+    from migrator.engine import tree
+
+    source, outside = tmp_path / "source", tmp_path / "outside"
+    for folder in ("a/b/c", "a/b/d"):
+        (source / folder).mkdir(parents=True)
+        (source / folder / "file").write_text("x")
+    outside.mkdir()
+
+    def swap(call: str, path: str) -> None:
+        made = tmp_path / "new/a/b/d"
+        if call == "mkdir" and path.endswith("a/b/d"):
+            made.symlink_to(outside)
+
+    files.hook = swap
+    try:
+        with pytest.raises((OSError, MigratorError)):
+            tree.build(tree.walk(source), source, tmp_path / "new", tree.Recipe(), jobs=1)
+    finally:
+        files.hook = None
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_a_removal_never_follows_a_link_at_any_level(tmp_path: Path, depth: int) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("x")
+    folder = tmp_path / "tree"
+    for level in range(depth):
+        folder = folder / f"level{level}"
+    folder.mkdir(parents=True)
+    (folder / "link").symlink_to(outside)
+    files.remove_tree(tmp_path / "tree")
+    assert not (tmp_path / "tree").exists()
+    assert (outside / "kept").read_text() == "x"

@@ -156,7 +156,8 @@ def again(action: str, layout: str, base: Path, stride: int) -> Tally:
             world.keep("crashed")
             later = calls_of(lambda: recover(world.site()))
             total += len(later)
-            for j in sample(later, world, 12 * stride, k)[k % 4 :: 4]:
+            chosen = sample(later, world, 12 * stride, k)
+            for j in chosen[k % 4 :: 4] or chosen[:1]:
                 world.reset("crashed")
                 try:
                     fired = crashed(lambda: recover(world.site()), j)

@@ -333,4 +333,4 @@ def _sound(world: World) -> list[str]:
 
 
 CASES = [(action, layout) for action in ACTIONS for layout in LAYOUTS]
-MODELLED = Kind("power cut, modelled", 5000, [partial(sweep, *case) for case in CASES], 3)
+MODELLED = Kind("power cut, modelled", 5000, [partial(sweep, *case) for case in CASES], 2)
