@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
@@ -116,7 +117,8 @@ def rehearse_command(settings: Settings, most: int, wait: float) -> int:
 
 
 def require_dagster() -> None:
-    """Raise UsageError where the extra is not installed."""
+    """Raise UsageError where the extra is not installed; let go again of what Dagster leaves to the collector."""
+    gc.enable()  # connections to PostgreSQL, some of them: a server has a hundred
     if importlib.util.find_spec("dagster") is None:
         raise UsageError("Dagster is not installed", hint="pip install 'migrator[dagster]'")
 

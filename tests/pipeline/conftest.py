@@ -394,6 +394,7 @@ def migrator(root: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Migrato
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main(["--data-root", str(root), *words, *([] if plain else ["--json"])])
+        gc.enable()  # a command does without it to its end; this process goes on
         out, err = capsys.readouterr()
         assert ended.value.code == code, err
         answer = Answer({} if plain else json.loads(out))
@@ -402,4 +403,3 @@ def migrator(root: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Migrato
 
     yield call
     signal.signal(signal.SIGTERM, before)
-    gc.enable()
