@@ -54,6 +54,7 @@ def _print(runs: list[Run], applied: list[Applied], lost: list[str]) -> None:
     narrow = screen.console().width < _NARROW
     began = [] if narrow else ["Began (UTC)"]
     table = screen.table("", "Run", *began, ">Took", "State", "Steps", "What")
+    table.columns[1].no_wrap = True  # an id in two pieces cannot be copied
     for run_id in lost:
         entries = [entry for entry in applied if entry.run_id == run_id]
         steps = _span([entry.number for entry in entries])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -154,7 +155,7 @@ def _print(plan: Plan, site: Site, folder: Path | None) -> None:
         names = (page.REPORT, mappings.MAPPING, mappings.ISSUES)
         screen.show_facts((name.partition(".")[0], str(folder / name), "") for name in names)
     if plan.blocking:
-        blocked(plan, site)
+        blocked(plan, site, folder)
         return
     try:
         runner.require_proof(site, plan)
@@ -166,17 +167,17 @@ def _print(plan: Plan, site: Site, folder: Path | None) -> None:
     screen.show_facts([("next", screen.typed(f"upgrade {kept}").rstrip(), "")])
 
 
-def blocked(plan: Plan, site: Site) -> None:
+def blocked(plan: Plan, site: Site, folder: Path | None = None) -> None:
     """Say on standard error what a person must decide; on the screen also how to set things aside."""
     commands = text.set_aside(site.place.root, plan.blocking)
     if commands and not screen.wants_json():
         screen.show("What cannot be repaired is set aside by hand, with what hangs below it:")
         screen.show_facts(("", line, "") for line in commands)
-    screen.say_error(*verdict(plan))
+    screen.say_error(*verdict(plan, folder))
 
 
-def verdict(plan: Plan) -> tuple[str, None, str]:
-    """What stands against an upgrade, and what to type next."""
+def verdict(plan: Plan, folder: Path | None = None) -> tuple[str, None, str]:
+    """What stands against an upgrade, and what to type next; `folder` is where the plan is kept already."""
     collisions = sorted({problem.gen_id for problem in plan.blocking if problem.kind == ID_COLLISION})
     others = len(plan.blocking) - sum(problem.kind == ID_COLLISION for problem in plan.blocking)
     if not others:
@@ -185,5 +186,7 @@ def verdict(plan: Plan) -> tuple[str, None, str]:
         hint = screen.typed(f"upgrade {accepted}")
     else:
         message = f"{text.many(len(plan.blocking), 'blocking issue')} to settle before the upgrade"
-        hint = screen.typed("plan --out next-plan") + "   (issues.csv lists all of them)"
+        out = shlex.quote(str(folder)) if folder else "next-plan"
+        remark = "again, when they are settled" if folder else "issues.csv lists all of them"
+        hint = f"{screen.typed(f'plan --out {out}')}   ({remark})"
     return f"{message}; nothing has been changed", None, hint

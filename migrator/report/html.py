@@ -1,6 +1,6 @@
 """A plan, or what a run did, as one HTML page: offline, dark or light, printable, readable without scripts.
 
-Formatting only: opens nothing but the style and the script that lie beside it. All data goes through `_e`.
+Formatting only: opens nothing but the style and the script that lie beside it. All data goes through `markup.e`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
-from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from migrator.report import markup
 from migrator.report.charts import bar, chart, legend
+from migrator.report.markup import TITLES, code, e, folded, section
 from migrator.report.text import estimated_seconds, many, number, plain, seconds, size
 from migrator.store import ids
 from migrator.store.layout import STAGES
@@ -31,19 +32,6 @@ MAPPING_ROWS = 200  # of the mapping that stand in the page; the search has all
 _SHORT = 20  # rows that need no folding
 _VERBS = ("renamed", "created", "rewritten", "unchanged")
 _SIDES = ("before", "after")
-_TITLES = {  # of the sections, in order
-    "ids": "How ids change",
-    "stages": "What happens to each stage",
-    "lineage": "Lineage",
-    "time": "Time line",
-    "checks": "Checks",
-    "collisions": "Collisions",
-    "issues": "Issues",
-    "cohorts": "Cohorts",
-    "drafts": "Drafts that were lost",
-    "mapping": "Mapping",
-    "facts": "Facts",
-}
 
 
 def render_plan(
@@ -77,7 +65,7 @@ def render_plan(
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_policy()}">\n'
-        f"<title>{_e(_title(plan, outcome))}</title>\n<style>\n{_asset('page.css')}</style>\n</head>\n<body>\n"
+        f"<title>{e(_title(plan, outcome))}</title>\n<style>\n{_asset('page.css')}</style>\n</head>\n<body>\n"
         '<a class="skip" href="#details">Skip to the details</a>\n<main>\n'
         + "\n".join(top)
         + '\n<div id="details">\n'
@@ -101,46 +89,8 @@ def _policy() -> str:
 def _contents(sections: Iterable[str]) -> str:
     """Links to the sections that are there."""
     page = "".join(sections)
-    links = (f'<a href="#{name}">{title}</a>' for name, title in _TITLES.items() if f'<section id="{name}"' in page)
+    links = (f'<a href="#{name}">{title}</a>' for name, title in TITLES.items() if f'<section id="{name}"' in page)
     return f'<nav aria-label="Sections">{"".join(links)}</nav>'
-
-
-# -- small parts
-
-
-def _e(value: object) -> str:
-    """Data as text of the page: no markup in it, and control characters and lone surrogates are visible."""
-    return escape(plain(value))
-
-
-def _code(value: object) -> str:
-    return f"<code>{_e(value)}</code>"
-
-
-def _section(name: str, *parts: str, note: str = "") -> str:
-    dim = f" <span>{note}</span>" if note else ""
-    head = f'<section id="{name}" aria-labelledby="{name}-title">\n<h2 id="{name}-title">{_TITLES[name]}{dim}</h2>\n'
-    return head + "\n".join(part for part in parts if part) + "\n</section>"
-
-
-def _table(caption: str, headers: Sequence[str], rows: Iterable[Sequence[str]], body: str = "") -> str:
-    """A table of cells that are HTML already; a header that starts with `>` is one of numbers."""
-    classes = [' class="n"' if header.startswith(">") else "" for header in headers]
-    head = "".join(
-        f'<th scope="col"{kind}>{_e(name.removeprefix(">"))}</th>' for kind, name in zip(classes, headers, strict=True)
-    )
-    lines = "\n".join(
-        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(classes, row, strict=True)) + "</tr>"
-        for row in rows
-    )
-    return _wide(caption, head, lines, body)
-
-
-def _wide(caption: str, head: str, lines: str, body: str = "") -> str:
-    """A table that scrolls in its own box, by keyboard too, where the window is narrow."""
-    thead = f"<thead><tr>{head}</tr></thead>\n" if head else ""
-    table = f"<table><caption>{caption}</caption>\n{thead}<tbody{body}>\n{lines}\n</tbody>\n</table>"
-    return f'<div class="wide" tabindex="0" role="region" aria-label="{caption}">{table}</div>'
 
 
 # -- what it comes to
@@ -155,24 +105,24 @@ def _title(plan: Plan, outcome: Outcome | None) -> str:
 
 
 def _head(plan: Plan, site: Site | None, outcome: Outcome | None) -> str:
-    env = f" · {_e(site.env)}" if site and site.env else ""
+    env = f" · {e(site.env)}" if site and site.env else ""
     since = plan.ledger[-1].number if plan.ledger else "0000"
-    to = f" · step {_e(since)} → {_e(plan.steps[-1][0].number)}" if plan.steps else ""
+    to = f" · step {e(since)} → {e(plan.steps[-1][0].number)}" if plan.steps else ""
     when = (
-        f" · {_e(outcome.run.started[:16].replace('T', ' '))} UTC"
+        f" · {e(outcome.run.started[:16].replace('T', ' '))} UTC"
         if outcome and outcome.run
         else " · nothing has been changed"
     )
     return (
-        f"<header>\n<h1>{_e(_title(plan, outcome))}<span>{env}{to}</span></h1>\n"
-        f'<p class="dim">{_code(site.place.root if site else plan.before.root)}{when}</p>\n</header>'
+        f"<header>\n<h1>{e(_title(plan, outcome))}<span>{env}{to}</span></h1>\n"
+        f'<p class="dim">{code(site.place.root if site else plan.before.root)}{when}</p>\n</header>'
     )
 
 
 def _verdict(plan: Plan, outcome: Outcome | None) -> str:
     blocking = len(plan.blocking)
     if outcome and outcome.run and not _happened(outcome):
-        return _said("bad", outcome.status, f"{_e(outcome.run.reason)} The tree is as before.")
+        return _said("bad", outcome.status, f"{e(outcome.run.reason)} The tree is as before.")
     if _happened(outcome):
         return _said("", "Committed", "The new tree is in place; the one from before is kept as a snapshot.")
     if blocking:
@@ -182,7 +132,7 @@ def _verdict(plan: Plan, outcome: Outcome | None) -> str:
 
 
 def _said(kind: str, word: str, text: str) -> str:
-    return f'<p class="verdict {kind}"><b>{_e(word)}</b> {text}</p>'
+    return f'<p class="verdict {kind}"><b>{e(word)}</b> {text}</p>'
 
 
 def _numbers(plan: Plan, outcome: Outcome | None) -> str:
@@ -228,7 +178,7 @@ def _one_id(plan: Plan) -> str:
     ]
     article = "a draft" if gen.stage == "draft" else f"an {gen.stage}"
     lead = f'<p class="dim">A generation of this store, {article}: its id is a function of what was asked.</p>'
-    return _section("ids", lead, '<ol class="way">' + "\n".join(steps) + "</ol>")
+    return section("ids", lead, '<ol class="way">' + "\n".join(steps) + "</ol>")
 
 
 def _example(plan: Plan) -> Gen | None:
@@ -241,7 +191,7 @@ def _example(plan: Plan) -> Gen | None:
 
 
 def _part(label: str, value: object, kind: str = "") -> str:
-    return f'<li class="{kind}"><small>{_e(label)}</small>{_code(value)}</li>'
+    return f'<li class="{kind}"><small>{e(label)}</small>{code(value)}</li>'
 
 
 # -- charts
@@ -257,7 +207,7 @@ def _stages(plan: Plan) -> str:
         numbers = ", ".join(f"{verbs[verb]:,} {verb}" for verb in used if verbs[verb]) or "none"
         rows.append((stage, bar((verb, 100 * verbs[verb] / most) for verb in used), numbers))
     names = legend((verb, verb) for verb in used)
-    return _section("stages", names, chart("Generations of each stage by what happens to them", rows))
+    return section("stages", names, chart("Generations of each stage by what happens to them", rows))
 
 
 def _lineage(plan: Plan) -> str:
@@ -270,7 +220,7 @@ def _lineage(plan: Plan) -> str:
         rows.append((stage, drawn, "<br>".join(dict.fromkeys(texts))))
     lead = '<p class="dim">Generations whose chain of parents reaches a draft.</p>'
     names = legend((kind, kind) for kind in _SIDES)
-    return _section("lineage", lead, names, chart("Generations that reach a draft, before and after", rows))
+    return section("lineage", lead, names, chart("Generations that reach a draft, before and after", rows))
 
 
 def _time_line(plan: Plan, outcome: Outcome | None, times: Sequence[tuple[str, float]]) -> str:
@@ -282,11 +232,11 @@ def _time_line(plan: Plan, outcome: Outcome | None, times: Sequence[tuple[str, f
     rows, begun = [], 0.0
     for name, spent, kind in phases:
         words = f"about {seconds(spent)}" if kind == "guess" else seconds(spent) if spent >= 0.05 else "under 0.1 s"
-        rows.append((_e(name), bar([(kind, 100 * spent / total)], start=100 * begun / total), words))
+        rows.append((e(name), bar([(kind, 100 * spent / total)], start=100 * begun / total), words))
         begun += spent
     lead = '<p class="dim">The store can be read all the time; it is exchanged in one act at the end.</p>'
     note = "estimate" if outcome is None else f"{seconds(total)} in all"
-    return _section("time", lead, chart("Seconds of each phase", rows), note=note) if rows else ""
+    return section("time", lead, chart("Seconds of each phase", rows), note=note) if rows else ""
 
 
 def _proven(plan: Plan) -> str:
@@ -298,8 +248,8 @@ def _proven(plan: Plan) -> str:
         ("what no step rewrites has the bytes that it had", _HOLDS, f"{len(plan.entries):,} files and folders"),
         ("each step's own checks", _HOLDS, many(len(plan.steps), "step")),
     )
-    table = _table("Checks on the tree that was read back", ("Check", "Result", ">Number"), rows)
-    return _section("checks", table, note="on the tree that was read back")
+    table = markup.table("Checks on the tree that was read back", ("Check", "Result", ">Number"), rows)
+    return section("checks", table, note="on the tree that was read back")
 
 
 _HOLDS = '<span class="good">✓ holds</span>'
@@ -309,9 +259,9 @@ def _checks(plan: Plan) -> str:
     rows = []
     for check in plan.checks:
         sign = _HOLDS if check.passed else '<span class="bad">✗ does not hold</span>'
-        rows.append((_e(check.name), sign, f"{check.right:,} of {check.total:,}", f"{check.today:,}"))
-    table = _table("Checks on the planned result", ("Check", "Result", ">After", ">Before"), rows)
-    return _section("checks", table, note="on the planned result") if rows else ""
+        rows.append((e(check.name), sign, f"{check.right:,} of {check.total:,}", f"{check.today:,}"))
+    table = markup.table("Checks on the planned result", ("Check", "Result", ">After", ">Before"), rows)
+    return section("checks", table, note="on the planned result") if rows else ""
 
 
 # -- findings
@@ -323,30 +273,30 @@ def _collisions(plan: Plan, problems: Sequence[Problem]) -> str:
         return ""
     lead = (
         "<p>Different signatures, one id. Whoever bears the bare id keeps it, else the smaller canonical "
-        f"text gets it; the others get a suffix. To accept one: {_code('upgrade --accept-collision ID')}</p>"
+        f"text gets it; the others get a suffix. To accept one: {code('upgrade --accept-collision ID')}</p>"
     )
     bearers = _by_bare_id(plan.after, {(problem.stage, problem.gen_id) for problem in found})
     pairs = (_collision(problem, bearers.get((problem.stage, problem.gen_id), [])) for problem in found[:ROWS])
-    return _section("collisions", lead, *pairs)
+    return section("collisions", lead, *pairs)
 
 
 def _collision(problem: Problem, gens: Sequence[Gen]) -> str:
     accepted = "accepted" if problem.accepted else "not accepted"
-    remark = f'<span class="dim">{_e(problem.stage)}, {accepted}</span>'
-    title = f"<h3>{_code(problem.gen_id)} {remark}</h3>"
+    remark = f'<span class="dim">{e(problem.stage)}, {accepted}</span>'
+    title = f"<h3>{code(problem.gen_id)} {remark}</h3>"
     if len(gens) < 2:
-        return title + f"<p>{_e(problem.message)}</p>"
+        return title + f"<p>{e(problem.message)}</p>"
     columns = [dict(zip(ids.FIELDS[gen.stage], gen.signature(), strict=True)) for gen in gens]
     lines = [("today", [gen.origin or "not there" for gen in gens])]
     lines += [(name, [str(column[name]) for column in columns]) for name in columns[0]]
     body = "\n".join(
-        f'<tr><th scope="row" class="dim">{_e(name)}</th>'
-        + "".join(f"<td{_differs(values)}>{_code(value)}</td>" for value in values)
+        f'<tr><th scope="row" class="dim">{e(name)}</th>'
+        + "".join(f"<td{_differs(values)}>{code(value)}</td>" for value in values)
         + "</tr>"
         for name, values in lines
     )
-    head = "".join(f'<th scope="col">{_code(gen.gen_id)}</th>' for gen in gens)
-    return title + _wide(f"Signatures that collide on {_e(problem.gen_id)}", f"<td></td>{head}", body)
+    head = "".join(f'<th scope="col">{code(gen.gen_id)}</th>' for gen in gens)
+    return title + markup.wide(f"Signatures that collide on {e(problem.gen_id)}", f"<td></td>{head}", body)
 
 
 def _differs(values: Sequence[str]) -> str:
@@ -369,35 +319,30 @@ def _by_bare_id(store: Inventory, wanted: Collection[Key]) -> dict[Key, list[Gen
 
 def _issues(problems: Sequence[Problem]) -> str:
     if not problems:
-        return _section("issues", '<p class="dim">None.</p>')
+        return section("issues", '<p class="dim">None.</p>')
     kinds = Counter((problem.kind, problem.blocking) for problem in problems)
-    digest = _table(
+    digest = markup.table(
         "Issues by kind",
         ("Kind", "Severity", ">Number"),
-        ((_e(kind), _severity(blocking), number(count)) for (kind, blocking), count in kinds.items()),
+        ((e(kind), _severity(blocking), number(count)) for (kind, blocking), count in kinds.items()),
     )
     rows = (
         (
             _kind(problem),
-            _code(problem.path or problem.gen_id or "the store"),
-            _e(problem.message),
+            code(problem.path or problem.gen_id or "the store"),
+            e(problem.message),
         )
         for problem in problems[:ROWS]
     )
     more = f"the first {ROWS} of {len(problems):,}; all are in issues.csv" if len(problems) > ROWS else "all"
-    table = _table("Each issue", ("Kind", "Where", "What"), rows)
-    listed = _folded(f"Each of them ({more})", table, opened=any(problem.blocking for problem in problems))
-    return _section("issues", f'<div class="narrow">{digest}</div>', listed)
-
-
-def _folded(summary: str, content: str, *, opened: bool) -> str:
-    """Something long that opens with a click; a browser's search finds what is in it."""
-    return f"<details{' open' if opened else ''}><summary>{summary}</summary>\n{content}\n</details>"
+    table = markup.table("Each issue", ("Kind", "Where", "What"), rows)
+    listed = folded(f"Each of them ({more})", table, opened=any(problem.blocking for problem in problems))
+    return section("issues", f'<div class="narrow">{digest}</div>', listed)
 
 
 def _kind(problem: Problem) -> str:
     """The kind in the colour of what it means; the digest above says it in words."""
-    return f'<span class="kind {"bad" if problem.blocking else "warn"}">{_e(problem.kind)}</span>'
+    return f'<span class="kind {"bad" if problem.blocking else "warn"}">{e(problem.kind)}</span>'
 
 
 def _severity(blocking: bool) -> str:
@@ -416,10 +361,10 @@ def _cohorts(plan: Plan) -> str:
         added = len(new.rows) - len(old.rows)
         changed = sum(bool(row.cells) and row.cells not in known for row in new.rows) - added
         members = sum(bool(row.cells) for row in old.rows)
-        rows.append((_code(cohort), number(members), number(changed), number(added), number(members + added)))
+        rows.append((code(cohort), number(members), number(changed), number(added), number(members + added)))
     headers = ("Cohort", ">Rows before", ">Rewritten", ">Added", ">Rows after")
-    table = _table("Cohorts: rows of each membership.csv", headers, rows)
-    return _section("cohorts", table, note="rows of each membership.csv") if rows else ""
+    table = markup.table("Cohorts: rows of each membership.csv", headers, rows)
+    return section("cohorts", table, note="rows of each membership.csv") if rows else ""
 
 
 def _synthetic(plan: Plan) -> str:
@@ -434,17 +379,17 @@ def _synthetic(plan: Plan) -> str:
         "llm_model_id": "Model",
         "replicate": ">Replicate",
     }
-    rows = ([_code(row[name]) if name != "how" else _e(row[name]) for name in names] for row in plan.synthetic[:ROWS])
+    rows = ([code(row[name]) if name != "how" else e(row[name]) for name in names] for row in plan.synthetic[:ROWS])
     note = _first(len(plan.synthetic), "synthetic_drafts.csv")
-    table = _table("Essays that got a draft", tuple(names.values()), rows)
-    listed = _folded("Each essay that got a draft", table, opened=len(plan.synthetic) <= _SHORT)
-    return _section("drafts", listed, note=note)
+    table = markup.table("Essays that got a draft", tuple(names.values()), rows)
+    listed = folded("Each essay that got a draft", table, opened=len(plan.synthetic) <= _SHORT)
+    return section("drafts", listed, note=note)
 
 
 def _mapping(plan: Plan) -> str:
     """The first rows, and behind them all of them as text for the search."""
     rows = (
-        (_e(stage), _code(old), _code(new) if new != old else '<span class="dim">keeps its name</span>')
+        (e(stage), code(old), code(new) if new != old else '<span class="dim">keeps its name</span>')
         for stage, old, new in plan.mapping[:MAPPING_ROWS]
     )
     find = (
@@ -452,11 +397,11 @@ def _mapping(plan: Plan) -> str:
         '<input id="query" type="search" autocomplete="off" spellcheck="false">'
         '<span id="told" class="dim" role="status"></span></div>'
     )
-    table = _table("Old and new ids", ("Stage", "Old id", "New id"), rows, ' id="mapping-rows"')
+    table = markup.table("Old and new ids", ("Stage", "Old id", "New id"), rows, ' id="mapping-rows"')
     shown = min(len(plan.mapping), MAPPING_ROWS)
     without = f'<noscript><p class="dim">The first {shown:,} are here; the search needs scripts.</p></noscript>'
     note = f"{many(len(plan.mapping), 'generation')}; mapping.csv has every one"
-    return _section("mapping", find, without, table, *_searched(plan.mapping), note=note)
+    return section("mapping", find, without, table, *_searched(plan.mapping), note=note)
 
 
 def _searched(mapping: Iterable[tuple[str, str, str]]) -> list[str]:
@@ -481,10 +426,10 @@ def _first(count: int, file: str) -> str:
 def _facts(plan: Plan, site: Site | None, outcome: Outcome | None, machine: Sequence[tuple[str, str]]) -> str:
     from migrator import __version__
 
-    steps = _table(
+    steps = markup.table(
         "Steps",
         ("Step", "Title", "Digest"),
-        ((_code(step), _e(step.title), _code(step.digest)) for step, _ in plan.steps),
+        ((code(step), e(step.title), code(step.digest)) for step, _ in plan.steps),
     )
     facts = [
         ("data root", str(site.place.root if site else plan.before.root)),
@@ -499,6 +444,6 @@ def _facts(plan: Plan, site: Site | None, outcome: Outcome | None, machine: Sequ
         facts += [("recorded reason", run.note)]
     facts += [("migrator", __version__), *machine]
     lines = "\n".join(
-        f'<tr><th scope="row" class="dim">{_e(name)}</th><td>{_code(value)}</td></tr>' for name, value in facts if value
+        f'<tr><th scope="row" class="dim">{e(name)}</th><td>{code(value)}</td></tr>' for name, value in facts if value
     )
-    return _section("facts", steps, _wide("Facts", "", lines))
+    return section("facts", steps, markup.wide("Facts", "", lines))

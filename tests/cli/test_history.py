@@ -3,6 +3,9 @@
 import shutil
 from pathlib import Path
 
+import pytest
+from rich.console import Console
+
 from tests.cli.conftest import Cli
 
 
@@ -32,3 +35,13 @@ def test_a_run_whose_folder_is_gone_is_known_from_the_ledger(cli: Cli, root: Pat
     shutil.rmtree(root.parent / "backups")
     assert cli("--data-root", root, "history", "--json").json["without_record"] == [run_id]
     assert "its folder is gone" in cli("--data-root", root, "history").out
+
+
+def test_a_narrow_window_cuts_no_run_id(cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below 80 columns the time goes, which the id says too; a pipe is never narrow."""
+    run_id = cli("--data-root", root, "upgrade", "--yes", "--json").json["run_id"]
+    assert "Began (UTC)" in cli("--data-root", root, "history").out
+    monkeypatch.setattr("migrator.cli.screen._console", lambda stream: Console(file=stream, width=60))
+    narrow = cli("--data-root", root, "history").out
+    assert run_id in narrow and "Began (UTC)" not in narrow
+    assert max(len(line) for line in narrow.splitlines()) <= 60

@@ -61,6 +61,8 @@ def test_blocking_issues_are_all_listed_and_exit_four(cli: Cli, here: Path) -> N
     screen = cli("--data-root", here / "data", "plan")
     assert screen.code == 4
     assert "and 5 more" in screen.out
+    kept = cli("--data-root", here / "data", "plan", "--out", here / "kept")
+    assert kept.err.endswith(f"plan --out {here / 'kept'}   (again, when they are settled)\n")
     assert screen.err.splitlines()[-2].startswith("error: 8 blocking issues to settle before the upgrade")
     assert f"mv {here}/data/gens/draft/broken-0 {here}/data/gens/draft/.set-aside/" in screen.out
 
