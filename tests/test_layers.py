@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "view": {"errors", "store", "engine", "plan", "site", "runner"},
     "report": {"errors", "store", "plan", "report", "__init__"},
     "demo": {"store", "demo"},
-    "pipeline": STAGES - {"recovery"} | {"site", "enrolment", "cohorts", "tables", "pipeline", "__init__"},
+    "pipeline": {"errors", "store", "engine", "cohorts", "site", "enrolment", "pipeline", "__init__"},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT) | {"cli"}
 MAY_IMPORT["__main__"] = {"cli"}

@@ -93,7 +93,12 @@ def _copied(site: Site) -> Iterator[Site]:
         with lock.hold(place.state, "dagster rehearse", shared=True, wait=site.wait):
             tree.build(tree.walk(place.real), place.real, folder / "data", tree.Recipe(), jobs=1)
         yield Site(
-            Place.at(folder / "data"), site.migrations, folder / "backups", folder / "mappings", scheme=site.scheme
+            Place.at(folder / "data"),
+            site.migrations,
+            folder / "backups",
+            folder / "mappings",
+            scheme=site.scheme,
+            jobs=1,
         )
     finally:
         files.remove_tree(folder)

@@ -55,6 +55,7 @@ class Store(dg.ConfigurableResource):  # type: ignore[type-arg] # generic in wha
             backups=folder("backups"),
             mappings=folder("mappings"),
             wait=self.wait_seconds,
+            jobs=1,  # a process with threads must not fork
         )
 
 
