@@ -125,12 +125,7 @@ def sweep(action: str, layout: str, name: str, base: Path, stride: int, *, only:
     return tallied(len(calls), runs())
 
 
-CASES = [
-    ("upgrade", PLAIN),
-    ("upgrade", LINKED),
-    ("rollback", PLAIN),
-    ("rollback", LINKED),
-    ("adopt", PLAIN),
-    ("prune", PLAIN),
-]
-ERRORS = Kind("errno at every call", 6000, [partial(sweep, *case, name) for case in CASES for name in FAULTS], 12)
+ACTED = [("upgrade", PLAIN), ("rollback", LINKED), ("adopt", PLAIN), ("prune", PLAIN)]
+CASES = [(action, layout, name) for action, layout in ACTED for name in FAULTS]
+CASES += [("upgrade", LINKED, name) for name in ("EIO", "ENOSPC", "EINVAL", "KeyboardInterrupt")]
+ERRORS = Kind("errno at every call", 6000, [partial(sweep, *case) for case in CASES], 12)

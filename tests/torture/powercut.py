@@ -276,7 +276,7 @@ def states(recorder: Recorder, stride: int) -> Iterator[tuple[str, bool, Disk]]:
     seen: set[int] = set()
     thin = max(stride // 8, 1)
     for end in in_order(list(range(len(operations) + 1))):
-        if end < built and end % (2 * stride):
+        if end < built and end % (4 * stride):
             continue
         loose = uncovered(operations[:end])
         few = loose if end > built else loose[end % stride :: stride]
@@ -333,4 +333,4 @@ def _sound(world: World) -> list[str]:
 
 
 CASES = [(action, layout) for action in ACTIONS for layout in LAYOUTS]
-MODELLED = Kind("power cut, modelled", 5000, [partial(sweep, *case) for case in CASES], 2)
+MODELLED = Kind("power cut, modelled", 5000, [partial(sweep, *case) for case in CASES])
