@@ -433,7 +433,6 @@ def _facts(plan: Plan, site: Site | None, outcome: Outcome | None, machine: Sequ
     )
     facts = [
         ("data root", str(site.place.root if site else plan.before.root)),
-        ("fingerprint", plan.fingerprint),
         ("generations after", f"{plan.counts['generations']:,}"),
         ("disk for the new tree", f"{size(plan.bytes_needed)}, {len(plan.entries):,} files and folders"),
     ]
@@ -442,6 +441,8 @@ def _facts(plan: Plan, site: Site | None, outcome: Outcome | None, machine: Sequ
         facts += [("run", run.run_id), ("started", run.started), ("ended", run.ended), ("snapshot", run.tree)]
         facts += [("mapping", run.mapping), ("digest before", run.before), ("digest after", run.after)]
         facts += [("recorded reason", run.note)]
+    else:  # a run has the digests of both trees, and a fingerprint of a large store is not free
+        facts.append(("fingerprint", plan.fingerprint))
     facts += [("migrator", __version__), *machine]
     lines = "\n".join(
         f'<tr><th scope="row" class="dim">{e(name)}</th><td>{code(value)}</td></tr>' for name, value in facts if value
