@@ -27,7 +27,7 @@ class Unavailable(Exception):
     """This machine cannot do it; the text says why, for the table."""
 
 
-def _run(*command: object) -> None:
+def _run(*command: object) -> str:
     words = [str(word) for word in command]
     if os.geteuid() != 0:
         raise Unavailable("needs root")
@@ -36,6 +36,7 @@ def _run(*command: object) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Unavailable(f"{words[0]}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'failed'}")
+    return done.stdout.strip()
 
 
 @contextmanager
@@ -47,6 +48,16 @@ def mounted(point: Path, *options: object) -> Iterator[Path]:
         yield point
     finally:
         subprocess.run(["umount", "-l", str(point)], check=False, capture_output=True)
+
+
+@contextmanager
+def attached(image: Path) -> Iterator[str]:
+    """An image as a block device that stays the same one: mounting with -o loop may be given one that is just let go."""
+    device = _run("losetup", "--show", "--find", image)
+    try:
+        yield device
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=False, capture_output=True)
 
 
 def shut_down(point: Path, flag: int) -> None:
@@ -66,24 +77,24 @@ def power_cut(action: str, layout: str, system: str, flag: int, base: Path, stri
         size, make = IMAGES[system]
         _run("truncate", "-s", size, image)
         _run(*make, image)
-        with mounted(point, "-t", system, "-o", "loop", image):
+        with attached(image) as device, mounted(point, "-t", system, device):
             world = World(base / "world", ACTIONS[action], layout, work=point / "work")
             acts = points(world.act)
             chosen = [*range((len(action) + flag) % min(stride, len(acts)), len(acts), stride), len(acts)]
-            return tallied(len(acts) + 1, _cuts(world, acts, chosen, system, flag, image, point))
+            return tallied(len(acts) + 1, _cuts(world, acts, chosen, system, flag, device, point))
     except Unavailable as why:
         return Tally(skipped=f"{system}: {why}")
 
 
 def _cuts(
-    world: World, acts: list[tuple[str, str]], chosen: list[int], system: str, flag: int, image: Path, point: Path
+    world: World, acts: list[tuple[str, str]], chosen: list[int], system: str, flag: int, device: str, point: Path
 ) -> Iterator[list[str]]:
     for k in chosen:
         world.reset()
         os.sync()
         found = [] if _cut_at(world, k, point, flag) else ["the power was not cut"]
         subprocess.run(["umount", str(point)], check=True)
-        _run("mount", "-t", system, "-o", "loop", image, point)
+        subprocess.run(["mount", "-t", system, device, str(point)], check=True)
         found += world.whole()
         if k == len(acts) and not world.is_new():
             found.append("acknowledged, and not on the disk")
