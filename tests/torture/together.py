@@ -16,7 +16,7 @@ from typing import Any
 from migrator import runner, undo, upkeep
 from migrator.engine import exchange, files, lock
 from migrator.engine.exchange import Place
-from migrator.errors import MigratorError, TryAgain
+from migrator.errors import DecisionNeeded, MigratorError, TryAgain
 from tests.faults import hooked, points
 from tests.faults import site as site_at
 from tests.torture.crash import told
@@ -71,7 +71,9 @@ def _one_writer(world: World, way: str, k: int, switch: int) -> list[str]:
     if LATE in path.read_bytes():
         if refusal and "during the exchange" in refusal.message and k < switch - 3:
             found.append("written well before the exchange, and found only after it")
-        return found if not refusal or refusal.exit_code == TryAgain.exit_code else [*found, f"{refusal!r}"]
+        # to be tried again; or, for a rollback that finds it before it begins, a person decides about later work
+        right = refusal is None or refusal.exit_code in (TryAgain.exit_code, DecisionNeeded.exit_code)
+        return found if right else [*found, f"{refusal!r}"]
     if refusal:
         return [*found, f"refused, and the write is gone: {refusal!r}"]
     if k <= switch:
