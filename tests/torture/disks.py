@@ -52,7 +52,7 @@ def mounted(point: Path, *options: object) -> Iterator[Path]:
 
 @contextmanager
 def attached(image: Path) -> Iterator[str]:
-    """An image as a block device that stays the same one: mounting with -o loop may be given one that is just let go."""
+    """An image as a block device that stays the same: mounting with -o loop may find one that is just let go."""
     device = _run("losetup", "--show", "--find", image)
     try:
         yield device
