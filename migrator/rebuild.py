@@ -11,6 +11,7 @@ from pathlib import Path
 
 from migrator.cohorts import manifest, membership
 from migrator.engine.tree import Recipe
+from migrator.engine.workers import Beside
 from migrator.plan import Plan
 from migrator.store.index import Index
 from migrator.store.inventory import Inventory
@@ -48,7 +49,7 @@ def manifests_of(store: Inventory, steps: Iterable[tuple[str, str]]) -> tuple[di
     return made, problems
 
 
-def in_plan(plan: Plan, before: Mapping[str, Score]) -> Plan:
+def in_plan(plan: Plan, before: Mapping[str, Score], *, jobs: int | None = None) -> Plan:
     """The plan with tables and manifests of the result in its recipe, instead of a copy of those that are there.
 
     A manifest that cannot be made yet, since a later step completes its members, is carried over as it is.
@@ -60,8 +61,12 @@ def in_plan(plan: Plan, before: Mapping[str, Score]) -> Plan:
             scores[gen.gen_id] = MISSING if text is None else score_of(text)
     steps = [(entry.number, entry.digest) for entry in plan.ledger]
     steps += [(step.number, step.digest) for step, _ in plan.steps]
-    manifests, _ = manifests_of(plan.after, steps)
-    made, wanted = derived.rebuild(plan.after, scores) | manifests, set(plan.rebuilt)
+    tables = Beside(lambda: derived.rebuild(plan.after, scores), len(plan.entries), jobs)
+    try:
+        manifests, _ = manifests_of(plan.after, steps)
+        made, wanted = tables.result() | manifests, set(plan.rebuilt)
+    finally:
+        tables.abandon()
     new = {path: data for path, data in made.items() if path in wanted}
     there = new.keys() & {entry.path for entry in plan.entries}
     recipe = Recipe(

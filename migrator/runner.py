@@ -135,7 +135,7 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
                 site.notify("collision", level="critical", **problem.row())
         site.notify("phase", name="tables", generations=len(plan.after.gens))
         scores = rebuild.scores_of(plan.before)
-        plan_of_tree = rebuild.in_plan(plan, scores)
+        plan_of_tree = rebuild.in_plan(plan, scores, jobs=site.jobs)
         site.notify("phase", name="build", files=len(plan.entries), bytes=sum(e.size for e in plan.entries))
         new = Path(run.tree)
         done = build.run(plan_of_tree, new, jobs=site.jobs, progress=site.progress)
@@ -150,9 +150,14 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
         finally:
             before.abandon()
         files.write_new(folder / snapshots.BEFORE, listed)
-        files.write_new(folder / snapshots.AFTER, finished.render())
+        after = Beside(finished.digest, len(plan.entries), site.jobs)
+        try:
+            files.write_new(folder / snapshots.AFTER, finished.render())
+            after_digest = after.result()
+        finally:
+            after.abandon()
         displaced = site.place.real if run.linked else new
-        run = run.with_(before=before_digest, after=finished.digest(), ended=applied[-1].end, tree=str(displaced))
+        run = run.with_(before=before_digest, after=after_digest, ended=applied[-1].end, tree=str(displaced))
         snapshots.write(folder, run)
         site.notify("phase", name="commit")
         ending = partial(_end, site, folder, run)
