@@ -146,18 +146,11 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
         try:
             finished = verify.run(done, plan_of_tree, jobs=site.jobs)
             verify.require_none(rebuild.changed_scores(plan, scores, new))
-            listed, before_digest = before.result()
+            digests = _record_trees(folder, before, finished, len(plan.entries), site.jobs)
         finally:
             before.abandon()
-        files.write_new(folder / snapshots.BEFORE, listed)
-        after = Beside(finished.digest, len(plan.entries), site.jobs)
-        try:
-            files.write_new(folder / snapshots.AFTER, finished.render())
-            after_digest = after.result()
-        finally:
-            after.abandon()
         displaced = site.place.real if run.linked else new
-        run = run.with_(before=before_digest, after=after_digest, ended=applied[-1].end, tree=str(displaced))
+        run = run.with_(before=digests[0], after=digests[1], ended=applied[-1].end, tree=str(displaced))
         snapshots.write(folder, run)
         site.notify("phase", name="commit")
         ending = partial(_end, site, folder, run)
@@ -178,6 +171,20 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
     copy_mappings(site)
     site.notify("committed", run_id=run.run_id)
     return Outcome("committed", plan, snapshots.read(folder), tuple(done.problems))
+
+
+def _record_trees(
+    folder: Path, before: Beside[tuple[bytes, str]], finished: snapshots.Manifest, count: int, jobs: int | None
+) -> tuple[str, str]:
+    """Write the listings of both trees into the run's folder; return their digests, that from before first."""
+    after = Beside(finished.digest, count, jobs)
+    try:
+        listed, digest = before.result()
+        files.write_new(folder / snapshots.BEFORE, listed)
+        files.write_new(folder / snapshots.AFTER, finished.render())
+        return digest, after.result()
+    finally:
+        after.abandon()
 
 
 def _undo(site: Site, folder: Path, run: Run, error: BaseException) -> Run:
