@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +22,7 @@ from tests.torture.world import ACTIONS, LAYOUTS, World
 IMAGES = {"ext4": ("16M", ["mkfs.ext4", "-q", "-F"]), "xfs": ("300M", ["mkfs.xfs", "-q", "-f"])}
 _SHUTDOWN = 0x8004587D  # the same number for ext4 and xfs
 LOSE_ALL, KEEP_METADATA = 2, 1
+_PATIENCE_SECONDS = 60
 
 
 class Unavailable(Exception):
@@ -69,6 +71,21 @@ def shut_down(point: Path, flag: int) -> None:
         os.close(fd)
 
 
+def _unmount(point: Path, system: str, device: str) -> None:
+    """Unmount, and wait until the file system is really gone.
+
+    A process that was given mount namespaces of its own meanwhile (a browser's sandbox) holds a copy of the mount,
+    and mounting again would give the very file system that was shut down.
+    """
+    subprocess.run(["umount", str(point)], check=True)
+    alive = Path("/sys/fs", system, Path(device).name)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while alive.exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{device} is still mounted in somebody's namespace")
+        time.sleep(0.01)
+
+
 def power_cut(action: str, layout: str, system: str, flag: int, base: Path, stride: int) -> Tally:
     """The power of a real file system is cut before each act, and after the last one."""
     image, point = base / "image", base / "mnt"
@@ -93,7 +110,7 @@ def _cuts(
         world.reset()
         os.sync()
         found = [] if _cut_at(world, k, point, flag) else ["the power was not cut"]
-        subprocess.run(["umount", str(point)], check=True)
+        _unmount(point, system, device)
         subprocess.run(["mount", "-t", system, device, str(point)], check=True)
         found += world.whole()
         if k == len(acts) and not world.is_new():
