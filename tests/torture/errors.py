@@ -85,7 +85,8 @@ def one_run(world: World, k: int, calls: list[Call], name: str, always: bool) ->
         failure = error
     found = [] if failing.fired else ["the fault did not happen"]
     found += world.whole()
-    found += _said(world, calls[k], name, failure, outcome, ended)
+    on_folder = calls[k - 1][0] == "open"  # only folders are opened for nothing but an fsync
+    found += _said(world, calls[k], name, failure, outcome, ended, on_folder)
     failure = None
     if len(os.listdir("/proc/self/fd")) != open_files:
         found.append("a descriptor stays open")
@@ -93,12 +94,18 @@ def one_run(world: World, k: int, calls: list[Call], name: str, always: bool) ->
 
 
 def _said(
-    world: World, call: Call, name: str, failure: BaseException | None, outcome: object, ended: bool
+    world: World,
+    call: Call,
+    name: str,
+    failure: BaseException | None,
+    outcome: object,
+    ended: bool,
+    on_folder: bool,
 ) -> list[str]:
     """The answer fits the state: a refusal means the old tree, success the new one, made durable."""
     if failure is None:
         status = outcome.status if isinstance(outcome, Outcome) else "done"
-        unable = name == "EINVAL" and os.path.isdir(call[1])  # a file system that cannot fsync a folder says this
+        unable = name == "EINVAL" and on_folder  # a file system that cannot fsync a folder says this
         if call[0] in DURABLE and not (ended or unable or world.is_old()):
             return [f"{status}, although a {call[0]} failed"]
         return [] if world.is_new() else [f"said {status}, and the tree is the old one"]

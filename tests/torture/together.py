@@ -249,11 +249,11 @@ def orphans(base: Path, stride: int) -> Tally:
     """A run with workers is killed while they are at work: the lock is free and they are gone within a second."""
     world = World(base, ACTIONS["upgrade"], PLAIN, jobs=2)
 
-    def one() -> list[str]:
+    def one(number: int) -> list[str]:
         world.reset()
         parent = os.fork()
         if parent == 0:
-            _die_with_workers(world)
+            _die_with_workers(world, number)
         os.waitpid(parent, 0)
         workers = [int(word) for word in (world.base / "workers").read_text().split()]
         deadline = time.monotonic() + 1
@@ -270,7 +270,7 @@ def orphans(base: Path, stride: int) -> Tally:
         (world.base / "workers").unlink()
         return told(world, "killed with workers", found + world.whole() + world.recovers())
 
-    return tallied(30, (one() for _ in range(0, 30, min(stride, 15))))
+    return tallied(30, (one(number) for number in range(0, 30, min(stride, 15))))
 
 
 def _alive(pid: int) -> bool:
@@ -280,20 +280,21 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def _die_with_workers(world: World) -> None:
-    """In the child: the worker stops at its first file, the parent kills itself when it has seen that."""
+def _die_with_workers(world: World, number: int) -> None:
+    """In the child: its worker notes itself at its so-manieth act, kills its parent, and would go on for long."""
     me = os.getpid()
     note = world.base / "workers"
+    count = 0
 
     def hook(call: str, path: str) -> None:
-        if os.getpid() != me:
-            with note.open("a") as file:
-                file.write(f"{os.getpid()} ")
-            time.sleep(30)
-        elif note.exists():
+        nonlocal count
+        if os.getpid() == me:
+            return
+        count += 1
+        if count > number:
+            note.write_text(str(os.getpid()))
             os.kill(me, signal.SIGKILL)
-        elif "/tree/" in path:
-            time.sleep(0.005)
+            time.sleep(30)
 
     files.hook = hook
     try:
