@@ -400,3 +400,12 @@ def test_a_record_with_impossible_values_needs_care(tmp_path: Path) -> None:
     written(tmp_path, run("20260102-000000", 2))
     with pytest.raises(CareNeeded):
         snapshots.of_root(tmp_path, Path("/data"))
+
+
+@pytest.mark.parametrize("name", ["root", "tree", "link", "mapping"])
+def test_a_record_with_a_path_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    run = Run("20260101-120000", "/data", 1, snapshots.COMMITTED, "/b/tree").with_(**{name: "/a\0b"})
+    (tmp_path / run.run_id).mkdir()
+    snapshots.write(tmp_path / run.run_id, run)
+    with pytest.raises(CareNeeded, match="is no path"):
+        snapshots.read(tmp_path / run.run_id)

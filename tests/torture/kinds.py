@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,5 +76,7 @@ def work(job: Job, stride: int) -> Tally:
     base = scratch()
     try:
         return job(base / "job", stride)
+    except Exception:  # noqa: BLE001 - a sweep that falls over has proven nothing, and the others go on
+        return Tally(violations=(f"the sweep itself failed: {traceback.format_exc()}",))
     finally:
         shutil.rmtree(base, ignore_errors=True)
