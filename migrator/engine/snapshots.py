@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -98,6 +99,9 @@ def _proven(run: Run, folder: Path) -> Run:
     for one in fields(Run):
         if type(getattr(run, one.name)) is not type(getattr(_EXAMPLE, one.name)):
             raise TypeError(f"{one.name} is {getattr(run, one.name)!r}")
+    for path in (run.root, run.tree, run.link, run.mapping):
+        if b"\0" in os.fsencode(path):
+            raise ValueError(f"{path!r} is no path")
     if run.run_id != folder.name or run.state not in (BUILDING, COMMITTED, FAILED, ROLLED_BACK):
         raise ValueError(f"it says {run.run_id!r}, {run.state!r}")
     return run

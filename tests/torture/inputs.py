@@ -120,8 +120,8 @@ def _document(key: str, stage: str = "draft", **fields: Any) -> Callable[[Path, 
 
 def _folder(parent: str) -> Callable[[Path, str], object]:
     def place(root: Path, payload: str) -> None:
-        target = root / parent / payload
-        if "/" not in payload and "\0" not in payload and len(payload.encode(errors="surrogateescape")) < 256:
+        target = root / parent / payload.replace("\ud800", "\udcff")  # a name has no surrogate, but any byte
+        if "/" not in payload and "\0" not in payload and len(payload.encode(errors="replace")) < 256:
             target.mkdir(parents=True, exist_ok=True)
             (target / "metadata.json").write_text('{"combo_id": "z", "template_id": "t", "llm_model_id": "m"}')
 
