@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from tests.torture.kinds import Kind, Tally, work
 from tests.torture.table import KINDS
@@ -22,7 +22,7 @@ def main(names: list[str]) -> int:
     """Run the kinds whose name contains one of the names (all where none is given)."""
     kinds = [kind for kind in KINDS if not names or any(name in kind.name for name in names)]
     started = time.monotonic()
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), max_tasks_per_child=1) as pool:
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         pending: list[tuple[Kind, list[Future[Tally]]]] = [
             (kind, [pool.submit(work, job, kind.stride) for job in kind.jobs]) for kind in kinds
         ]

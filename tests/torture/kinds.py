@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import tempfile
@@ -9,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 Job = Callable[[Path, int], "Tally"]
@@ -72,11 +74,24 @@ def scratch() -> Path:
 
 
 def work(job: Job, stride: int) -> Tally:
-    """One job in its own folder."""
+    """One job in a process and a folder of its own; one that dies is a violation, and the others go on."""
+    here, there = multiprocessing.Pipe(duplex=False)
     base = scratch()
+    process = multiprocessing.get_context("spawn").Process(target=_answer, args=(job, base / "job", stride, there))
+    process.start()
+    there.close()
     try:
-        return job(base / "job", stride)
-    except Exception:  # noqa: BLE001 - a sweep that falls over has proven nothing, and the others go on
-        return Tally(violations=(f"the sweep itself failed: {traceback.format_exc()}",))
+        tally: Tally = here.recv()
+        return tally
+    except EOFError:
+        return Tally(violations=("the process of the sweep died",))
     finally:
+        process.join()
         shutil.rmtree(base, ignore_errors=True)
+
+
+def _answer(job: Job, base: Path, stride: int, pipe: Connection) -> None:
+    try:
+        pipe.send(job(base, stride))
+    except Exception:  # noqa: BLE001 - a sweep that falls over has proven nothing
+        pipe.send(Tally(violations=(f"the sweep itself failed: {traceback.format_exc()}",)))
