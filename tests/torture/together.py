@@ -281,14 +281,20 @@ def _alive(pid: int) -> bool:
 
 
 def _die_with_workers(world: World, number: int) -> None:
-    """In the child: its worker notes itself at its so-manieth act, kills its parent, and would go on for long."""
+    """In the child: its worker notes itself at its so-manieth act, kills its parent, and would go on for long.
+
+    The parent stands still while it has a worker: else it may have done all the work before the worker came that far.
+    """
     me = os.getpid()
     note = world.base / "workers"
+    children = Path(f"/proc/{me}/task/{me}/children")
     count = 0
 
     def hook(call: str, path: str) -> None:
         nonlocal count
         if os.getpid() == me:
+            while any(_alive(int(child)) for child in children.read_text().split()):
+                time.sleep(0.01)
             return
         count += 1
         if count > number:
