@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from migrator.store.documents import Documents
-from migrator.store.ids import PARENT_FIELDS, Fault, Signature, compute_signature, is_absent, text_fault
+from migrator.store.ids import (
+    PARENT_FIELDS,
+    Fault,
+    Signature,
+    SignatureError,
+    compute_signature,
+    is_absent,
+    text_fault,
+)
 from migrator.store.layout import (
     DRAFT,
     ESSAY,
@@ -215,7 +223,13 @@ class Gen:
         }
 
     def signature(self, **overrides: object) -> Signature:
-        """The signature from what was read; `overrides` replace fields. Raises SignatureError."""
-        fields = self.signature_fields()
-        fields["replicate"] = self.replicate
-        return compute_signature(self.stage, **fields | overrides)
+        """The signature from what was read; `overrides` replace fields. Raises SignatureError.
+
+        The canonical keys come first in the reading order: a signature that they alone make is the one.
+        """
+        metadata, replicate = self.metadata, {"replicate": self.replicate}
+        canonical = {name: metadata.get(key) for name, (key, _) in SIGNATURE_SOURCES[self.stage].items()}
+        try:
+            return compute_signature(self.stage, **canonical | replicate | overrides)
+        except SignatureError:
+            return compute_signature(self.stage, **self.signature_fields() | replicate | overrides)
