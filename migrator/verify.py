@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from migrator.build import Build
 from migrator.engine import tree
 from migrator.engine.snapshots import Manifest, manifest_of
-from migrator.engine.tree import FILE, Entry
+from migrator.engine.tree import Entry
 from migrator.engine.workers import Beside
 from migrator.errors import MigratorError
 from migrator.plan import Plan
@@ -34,11 +34,8 @@ def run(build: Build, plan: Plan, *, jobs: int | None = None) -> Manifest:
     count = len(plan.entries)
     reading = Beside(lambda: list(_generations(build, plan)), count, jobs)
     try:
-        entries = tree.walk(build.root)
-        findings = [*_attributes(plan, entries), *_payload(build, plan)]
-        paths = [entry.path for entry in entries if entry.kind == FILE]
-        digests = tree.hash_files(build.root, paths, jobs)
-        findings += _contents(build, digests)
+        entries, digests = tree.read_back(build.root, jobs)
+        findings = [*_attributes(plan, entries), *_payload(build, plan), *_contents(build, digests)]
         findings += reading.result()
     finally:
         reading.abandon()

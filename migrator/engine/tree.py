@@ -59,17 +59,29 @@ def walk(root: Path, start: str = "", stop: str = "") -> list[Entry]:
 
 def walk_shared(root: Path, jobs: int | None = None) -> list[Entry]:
     """What `walk` gives, by several processes where the tree is large."""
+    return [Entry._make(row) for rows, _ in _parts(root, jobs, read=False) for row in rows]
+
+
+def read_back(root: Path, jobs: int | None = None) -> tuple[list[Entry], dict[str, str]]:
+    """What `walk` gives and the digest of each file's content by path, read now; "" where it cannot be read."""
+    found = _parts(root, jobs, read=True)
+    entries = [Entry._make(row) for rows, _ in found for row in rows]
+    digests = (digest for _, digests in found for digest in digests)
+    return entries, dict(zip([entry.path for entry in entries if entry.kind == FILE], digests, strict=True))
+
+
+def _parts(root: Path, jobs: int | None, *, read: bool) -> list[tuple[list[_Row], list[str]]]:
     units = _units(root)
     count = len(units) * _FILES_PER_UNIT
     step = len(units) // cut(count, jobs) + 1
     parts = list(pairwise(["", *units[step::step], ""]))
-    found = spread(partial(_part, root), parts, count, jobs)
-    return [Entry._make(row) for rows in found for row in rows]
+    return spread(partial(_part, root, read), parts, count, jobs)
 
 
-def _part(root: Path, part: tuple[str, str]) -> list[_Row]:
+def _part(root: Path, read: bool, part: tuple[str, str]) -> tuple[list[_Row], list[str]]:
     start, stop = part
-    return _rows(root, start, stop)
+    digests: list[str] = []
+    return _rows(root, start, stop, digests if read else None), digests
 
 
 def _units(root: Path) -> list[str]:
@@ -88,7 +100,8 @@ def _folder_names(path: Path) -> list[str]:
         return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
 
 
-def _rows(root: Path, start: str = "", stop: str = "") -> list[_Row]:
+def _rows(root: Path, start: str = "", stop: str = "", digests: list[str] | None = None) -> list[_Row]:
+    """The rows of a walk; `digests` gets that of each file's content, where it is given."""
     rows: list[_Row] = []
     try:
         fd = os.open(root, _OPEN_FOLDER)
@@ -99,7 +112,7 @@ def _rows(root: Path, start: str = "", stop: str = "") -> list[_Row]:
         if not start:
             mode = stat.S_IMODE(top.st_mode)
             rows.append(("", FOLDER, mode, top.st_uid, top.st_gid, 0, top.st_mtime_ns, 0, ""))
-        _walk(fd, "", rows, start.split("/") if start else [], stop.split("/") if stop else [])
+        _walk(fd, "", rows, start.split("/") if start else [], stop.split("/") if stop else [], digests)
     except FileNotFoundError as error:
         raise TryAgain(
             "a file vanished while the tree was being read", where=error.filename, hint="repeat the command"
@@ -111,7 +124,9 @@ def _rows(root: Path, start: str = "", stop: str = "") -> list[_Row]:
     return rows
 
 
-def _walk(fd: int, prefix: str, rows: list[_Row], start: list[str], stop: list[str]) -> None:
+def _walk(
+    fd: int, prefix: str, rows: list[_Row], start: list[str], stop: list[str], digests: list[str] | None
+) -> None:
     for name in sorted(os.listdir(fd)):
         if start and name < start[0]:
             continue
@@ -127,11 +142,13 @@ def _walk(fd: int, prefix: str, rows: list[_Row], start: list[str], stop: list[s
             target = os.readlink(name, dir_fd=fd) if kind == LINK else ""
             owner, group, changed = status.st_uid, status.st_gid, status.st_ctime_ns
             rows.append((path, kind, mode & 0o7777, owner, group, size, status.st_mtime_ns, changed, target))
+            if digests is not None and kind == FILE:
+                digests.append(hash_file(name, fd))
         if kind == FOLDER:
             child = os.open(name, _OPEN_FOLDER, dir_fd=fd)
             try:
                 rest = stop[1:] if stop and name == stop[0] else []
-                _walk(child, path + "/", rows, start[1:] if above else [], rest)
+                _walk(child, path + "/", rows, start[1:] if above else [], rest, digests)
             finally:
                 os.close(child)
 
@@ -513,10 +530,10 @@ def _hash_chunk(root: str, paths: Sequence[str]) -> list[str]:
     return [hash_file(f"{root}/{path}") for path in paths]
 
 
-def hash_file(path: str) -> str:
+def hash_file(path: str, dir_fd: int | None = None) -> str:
     """The digest of one file, "" where it cannot be read."""
     try:
-        fd = os.open(path, _READ)
+        fd = os.open(path, _READ, dir_fd=dir_fd)
     except OSError:
         return ""
     try:

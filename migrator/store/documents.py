@@ -95,7 +95,10 @@ class Rewrite:
 
 
 def revised(name: str, document: Document, revisions: tuple[Revision, ...]) -> Document:
-    """The document after all revisions; the same object where no value changes."""
+    """The document after all revisions; the same object where no value changes.
+
+    Each looks at one key of an object at a time, so that some keys of a document can be revised without the others.
+    """
     for revision in revisions:
         document = revision(name, document)
     return document
@@ -114,7 +117,7 @@ class Sidecar:
     """
 
     data: bytes
-    top: Mapping[str, Any]
+    top: Document
     under: Mapping[str, list[Any]]
 
     @classmethod
@@ -183,7 +186,7 @@ class Documents(Mapping[str, Document]):
         """File name -> value, of each file that has the key at its top."""
         found = {} if self.metadata is None or key not in self.metadata else {METADATA: self.metadata[key]}
         for name, sidecar in self.sidecars.items():
-            top = sidecar.top if key in ASKED and not self.revisions else self[name]
+            top = revised(name, sidecar.top, self.revisions) if key in ASKED else self[name]
             if key in top:
                 found[name] = top[key]
         return found
