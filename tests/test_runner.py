@@ -317,3 +317,46 @@ def test_the_same_tree_with_any_number_of_workers(base: Path, jobs: int) -> None
     assert (one.plan.mapping, one.problems) == (many.plan.mapping, many.problems)
     assert one.run.before == many.run.before
     assert undo.rollback(site(base / "other", jobs=jobs)).status == "rolled-back"
+
+
+SECRET = "what lies elsewhere"
+
+
+def mirrored(base: Path, path: str, aside: Path) -> None:
+    """Move a part of the store aside and put a link in its place, to a copy in which every text is another one."""
+    outside = base / "outside"
+    (base / "data" / path).rename(aside)
+    if aside.is_file():
+        outside.write_text(SECRET)
+    else:
+        shutil.copytree(aside, outside, symlinks=True)
+        for text in outside.rglob("*.txt"):
+            text.write_text(SECRET)
+    (base / "data" / path).symlink_to(outside)
+
+
+@pytest.mark.parametrize("made", [0, 3, 6])
+@pytest.mark.parametrize("path", ["gens", "gens/evaluation", "gens/evaluation/v1", "gens/evaluation/v1/parsed.txt"])
+def test_a_link_put_in_a_place_that_was_read_is_never_followed(base: Path, path: str, made: int) -> None:
+    """Swapped between check and use, when so many folders of the new tree are made: nothing comes from elsewhere."""
+    aside = base / "aside"
+    folders: list[str] = []
+
+    def swap(call: str, target: str) -> None:
+        if call == "mkdir" and "/tree" in target:
+            if len(folders) == made:
+                mirrored(base, path, aside)
+            folders.append(target)
+
+    before = exact(base / "data")
+    with hooked(swap), pytest.raises(MigratorError) as refused:
+        runner.upgrade(site(base))
+    assert refused.value.exit_code == TryAgain.exit_code, refused.value
+    (base / "data" / path).unlink()
+    aside.rename(base / "data" / path)
+    assert {name: found[-1] for name, found in exact(base / "data").items()} == {
+        name: found[-1] for name, found in before.items()
+    }
+    records = [file for file in (base / "b").rglob("*") if file.is_file()]
+    assert records
+    assert [file for file in records if SECRET.encode() in file.read_bytes()] == []

@@ -124,9 +124,7 @@ def _rows(root: Path, start: str = "", stop: str = "", digests: list[str] | None
     return rows
 
 
-def _walk(
-    fd: int, prefix: str, rows: list[_Row], start: list[str], stop: list[str], digests: list[str] | None
-) -> None:
+def _walk(fd: int, prefix: str, rows: list[_Row], start: list[str], stop: list[str], digests: list[str] | None) -> None:
     for name in sorted(os.listdir(fd)):
         if start and name < start[0]:
             continue
