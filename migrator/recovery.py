@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from migrator.engine import exchange, files, journal, ledger, snapshots, tree
+from migrator.engine import exchange, files, journal, ledger, snapshots, tree, workshop
 from migrator.engine.exchange import Place
 from migrator.engine.journal import ADOPT, ENROL, ROLLBACK, Journal
 from migrator.engine.lock import LOCK
@@ -247,9 +247,7 @@ def adopt(place: Place, folder: Path, source: Path, run_id: str, scheme: IdSchem
     if not wanted:
         return []
     _require_fitting(place, source, wanted, scheme)
-    staging = place.state / "adopt"
-    files.remove_tree(staging)
-    files.make_dir(staging)
+    staging = workshop.opened(place)
     moves = []
     for number, path in enumerate(wanted):
         copy = staging / f"{number:06}"
@@ -295,7 +293,7 @@ def _settle_adoption(place: Place, owed: Journal) -> str:
             files.rename(copy, target)
     for folder in sorted({(place.real / path).parent for _, path in owed.moves}):
         files.sync_dir(folder)
-    files.remove_tree(place.state / "adopt")
+    files.remove_tree(place.workshop)
     journal.remove(place.state)
     return f"adopting from run {owed.run_id} is complete now"
 
