@@ -208,7 +208,7 @@ def test_an_upgrade_offers_it_where_an_instance_is_named(
     for word in ("upgrade", "rollback"):
         assert migrator(word, "--yes", plain=True).out.count("dagster sync --history") == 1
     monkeypatch.delenv("DAGSTER_HOME")
-    assert "dagster" not in migrator("upgrade", "--yes", plain=True).out
+    assert "dagster sync" not in migrator("upgrade", "--yes", plain=True).out
 
 
 def test_it_does_not_run_beside_an_upgrade(
