@@ -1,4 +1,4 @@
-"""`make example` as a stranger meets it: a fresh checkout, an empty home, a real browser, and only what the text says."""
+"""`make example` as a stranger meets it: a fresh checkout, an empty home, a browser, and only what the text says."""
 
 from __future__ import annotations
 
@@ -47,8 +47,10 @@ def example(checkout: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`make example` until its page answers, as the leader of a session of its own."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(checkout.parent / "home")}
     with (checkout.parent / "out.txt").open("wb") as out:
+        # A shell's background job ignores Ctrl-C, and so would its children.
+        command = ["env", "--default-signal=INT", "make", "example"]
         program = subprocess.Popen(
-            ["make", "example"], cwd=checkout, env=environment, stdout=out, stderr=out, start_new_session=True
+            command, cwd=checkout, env=environment, stdout=out, stderr=out, start_new_session=True
         )
     try:
         while not _answers():
