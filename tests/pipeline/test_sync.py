@@ -85,9 +85,10 @@ def test_after_upgrade_and_rollback_nothing_is_asked_for(root: Path, home: Path,
     assert migrator("dagster", "sync", "--history")["status"] == "up-to-date"
 
 
-def test_keys_follow_the_mapping(root: Path, home: Path, migrator: Migrator) -> None:
+def test_keys_follow_the_mapping(root: Path, sqlite_instance: Path, migrator: Migrator) -> None:
     """New names for old ones, the draft that a run made for a known essay too; a strange key is left and told."""
     legacy(root)
+    home = sqlite_instance
     with opened(home) as instance:
         for stage, gen_id in [*OLD, ("draft", "somebody-elses")]:
             instance.add_dynamic_partitions(f"{stage}_gens", [gen_id])
@@ -104,6 +105,22 @@ def test_keys_follow_the_mapping(root: Path, home: Path, migrator: Migrator) -> 
             expected = {path.name for path in (root / "gens" / stage).iterdir()}
             expected |= {"somebody-elses"} if stage == "draft" else set()
             assert set(instance.get_dynamic_partitions(f"{stage}_gens")) == expected
+
+
+def test_keys_that_were_registered_after_an_upgrade_follow_its_rollback(
+    root: Path, sqlite_instance: Path, migrator: Migrator
+) -> None:
+    """By a pipeline, say, on an instance that no sync has seen: the names of before, without the run's own draft."""
+    legacy(root)
+    migrator("upgrade", "--yes")
+    with opened(sqlite_instance) as instance:
+        for stage in STAGES:
+            found = [path.name for path in (root / "gens" / stage).iterdir()]
+            instance.add_dynamic_partitions(f"{stage}_gens", found)
+    migrator("rollback", "--yes")
+    migrator("dagster", "sync")
+    with opened(sqlite_instance) as instance:
+        assert sorted(Line(root, instance).registered()) == sorted(OLD)
 
 
 def test_an_event_keeps_what_the_old_one_said(root: Path, home: Path, migrator: Migrator) -> None:
@@ -244,25 +261,22 @@ def test_without_an_instance_it_says_how_to_name_one(
     assert "DAGSTER_HOME=" in found["hint"]
 
 
+@pytest.mark.usefixtures("sqlite_instance")
 def test_an_upgrade_offers_it_where_an_instance_is_named(
-    root: Path, sqlite_home: Path, migrator: Migrator, monkeypatch: pytest.MonkeyPatch
+    root: Path, migrator: Migrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line at the end, and only then."""
     legacy(root)
-    monkeypatch.setenv("DAGSTER_HOME", str(sqlite_home))
     for word in ("upgrade", "rollback"):
         assert migrator(word, "--yes", plain=True).out.count("dagster sync --history") == 1
     monkeypatch.delenv("DAGSTER_HOME")
     assert "dagster sync" not in migrator("upgrade", "--yes", plain=True).out
 
 
-def test_it_says_what_dagster_cannot_do(
-    root: Path, sqlite_home: Path, migrator: Migrator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_says_what_dagster_cannot_do(root: Path, sqlite_instance: Path, migrator: Migrator) -> None:
     """Old runs stay, a queued run keeps its key; and without the history it says how to have that, too."""
     legacy(root)
-    monkeypatch.setenv("DAGSTER_HOME", str(sqlite_home))
-    with opened(sqlite_home) as instance:
+    with opened(sqlite_instance) as instance:
         remember(instance)
     migrator("upgrade", "--yes")
     said = " ".join(migrator("dagster", "sync", plain=True).out.split())
@@ -270,10 +284,8 @@ def test_it_says_what_dagster_cannot_do(
     assert "dagster sync --history" in said
 
 
-def test_it_does_not_run_beside_an_upgrade(
-    root: Path, sqlite_home: Path, migrator: Migrator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("sqlite_instance")
+def test_it_does_not_run_beside_an_upgrade(root: Path, migrator: Migrator) -> None:
     """Exit 5 with the holder: keys of a tree that is being exchanged would be wrong at once."""
-    monkeypatch.setenv("DAGSTER_HOME", str(sqlite_home))
     with hold(root.parent / ".data.migrator", "upgrade"):
         assert "(upgrade)" in migrator("dagster", "sync", code=5)["error"]
