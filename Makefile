@@ -104,7 +104,7 @@ PIN := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-u
 
 lock: ## pin requirements.lock anew from pyproject.toml (needs uv; ARGS=--upgrade for newer versions)
 	@$(PIN) --extra dev --extra docs --output-file requirements.lock pyproject.toml $(ARGS)
-	@$(PIN) --extra example --constraint requirements.lock --output-file examples/daydreaming/requirements.lock pyproject.toml
+	@$(PIN) --no-strip-extras --extra example --constraint requirements.lock --output-file examples/daydreaming/requirements.lock pyproject.toml
 
 clean: ## remove .venv, caches, builds and the demo; never data, backups or mappings
 	@rm -rf .venv build dist demo-store example-store .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -19,7 +19,7 @@ from tests.random_stores import random_store, read_tree, write_tree
 from tests.tables import model
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
-EVERYDAY, SLOW = range(60), range(60, 1060)
+EVERYDAY, SLOW = range(30), range(30, 1060)
 
 
 def site_at(tree: Tree, folder: Path) -> Site:

@@ -48,7 +48,7 @@ from tests.random_cohorts import (
 )
 from tests.random_stores import write_tree
 
-EVERYDAY, SLOW = range(60), range(60, 2060)
+EVERYDAY, SLOW = range(30), range(30, 2060)
 
 
 @dataclass(frozen=True)

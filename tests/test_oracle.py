@@ -13,7 +13,7 @@ from tests.random_stores import random_store, read_tree, write_tree
 
 PACKED = Path(__file__).parents[2] / "shared" / "data" / "daydreaming-legacy-store.tar.xz"
 UNPACKED = os.environ.get("MIGRATOR_REAL_STORE")
-SEEDS = range(50)
+SEEDS = range(25)
 
 VECTORS = [
     ("draft|combo_v1_0a1b2c3d4e5f|creative-synthesis-v2|gemini_25_pro|1", "d_4py995ydm8lggqs"),

@@ -80,9 +80,9 @@ def test_a_historical_cohort_comes_back_whole_and_mints_nothing(base: Path, coho
 
 @pytest.mark.parametrize("cohort_id", ["overlap", "fusion-a"])
 def test_it_selects_the_very_generations_that_it_had_before_the_upgrade(
-    base: Path, upgraded: Path, tmp_path: Path, cohort_id: str
+    base: Path, upgraded: Path, cohort_id: str
 ) -> None:
-    legacy = unpack(tmp_path / "legacy")
+    (legacy,) = upgraded.glob("b/*/tree")  # the snapshot: the tree from before
     (mapping,) = (base / "data/.migrator/mappings").glob("*/mapping.csv")
     with mapping.open(newline="") as file:
         today = {(row["stage"], row["old_gen_id"]): row["new_gen_id"] for row in csv.DictReader(file)}

@@ -12,16 +12,20 @@ from migrator.demo import make_legacy_store
 HERE = Path(__file__).resolve().parent
 PORT = "3000"
 WHAT_TO_CLICK = """
-Dagster starts on http://127.0.0.1:{port} (Ctrl-C ends it). Then:
+Dagster starts on http://127.0.0.1:{port} (Ctrl-C ends it). Then click:
 
-  1  Jobs, build_cohort, Materialize all.   A cohort is built: of its 24 members 21 are there already, 3 are new.
-  2  Assets, evaluation_parsed, Materialize, "All partitions missing".   One run a generation.
-  3  Runs, any of them.   Where the files were there, prompt, raw and parsed are skipped: no model was called.
-     The observation of the gate says which files it found.
-  4  Do it again, with all partitions: every run is all skips.
+  1  "Jobs", "build_cohort", "Materialize all".
+     A cohort is built: of its 24 members 21 are there already, 3 are new.
+  2  "Jobs", "make_draft", "Materialize all", "Missing", "Launch backfill".
+     The same with "make_essay", then with "make_evaluation": one run a generation, a few seconds each.
+  3  "Runs", "Show runs within backfills", "View" beside a run.
+     Where the files were there, prompt, raw and parsed are skipped: no model was called. The observation of the
+     gate says which files it found. Three evaluations were missing: they have been made.
+  4  "Jobs", "make_evaluation", "Materialize all", "All", "Launch backfill".
+     Every run is all skips.
 
 The model was called once for each line in {calls}.
-The store is {root}; `migrator --data-root {root} status` knows it.
+The store is {root}; `{migrator} --data-root {root} status` knows it.
 """
 
 
@@ -35,7 +39,8 @@ def main() -> None:
         subprocess.run(command, check=True, env={**os.environ, "DAGSTER_HOME": ""})
     home.mkdir(parents=True, exist_ok=True)
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n", encoding="utf-8")
-    print(WHAT_TO_CLICK.format(port=PORT, calls=calls, root=root), flush=True)
+    migrator = Path(sys.executable).with_name("migrator")
+    print(WHAT_TO_CLICK.format(port=PORT, calls=calls, root=root, migrator=migrator), flush=True)
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(home),

@@ -98,14 +98,18 @@ def test_what_a_hook_leaves_running_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_ends_the_hook(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     pids: list[str] = []
 
     def interrupt(line: str) -> None:
         pids.append(line)
         os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        hooks.run("after", "sh -c 'echo $$; sleep 60'", Hooks(folder=tmp_path), tmp_path, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            hooks.run("after", "sh -c 'echo $$; sleep 60'", Hooks(folder=tmp_path), tmp_path, interrupt)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not alive(int(pids[0]))
 
 

@@ -347,6 +347,13 @@ def home(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Pat
     return folder
 
 
+@pytest.fixture
+def sqlite_instance(sqlite_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same for one that is enough where the storage does not matter."""
+    monkeypatch.setenv("DAGSTER_HOME", str(sqlite_home))
+    return sqlite_home
+
+
 def axes(root: Path, combos: Sequence[str] = ("c1",), replicates: int = 1, **templates: Sequence[str]) -> None:
     """Write the tables that a cohort is built from: one model, one template a stage unless others are named."""
     for stage in STAGES:

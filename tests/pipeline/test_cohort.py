@@ -123,6 +123,27 @@ def test_checks_pass_on_a_sound_cohort(root: Path, line: Line) -> None:
     }
 
 
+def test_a_stale_manifest_only_warns(root: Path, line: Line) -> None:
+    """It is a cache: the run is green all the same, the check says how to make it anew."""
+    axes(root)
+    line.build("first")
+    (manifest,) = root.glob("cohorts/first/manifest.json")
+    manifest.write_text("{}")
+    result = _only_checks(line)
+    assert result.success
+    (stale,) = (found for found in result.get_asset_check_evaluations() if not found.passed)
+    assert (stale.check_name, stale.blocking) == ("manifest_is_fresh", False)
+    assert "migrator cohort manifest" in str(stale.description)
+
+
+def _only_checks(line: Line) -> dg.ExecuteInProcessResult:
+    job = dg.define_asset_job("only_checks", dg.AssetSelection.checks_for_assets("cohort_membership"))
+    definitions = dg.Definitions.merge(location(), dg.Definitions(jobs=[job]))
+    return definitions.resolve_job_def("only_checks").execute_in_process(
+        instance=line.instance, resources=line.resources, raise_on_error=False
+    )
+
+
 def _another_id(root: Path) -> None:
     (draft,) = (root / "gens" / "draft").iterdir()
     record = json.loads((draft / "metadata.json").read_text())
@@ -144,12 +165,7 @@ def test_a_blocking_check_fails_the_run(root: Path, line: Line, damage: object, 
     axes(root)
     line.build("first")
     damage(root)  # type: ignore[operator]
-    job = dg.define_asset_job("only_checks", dg.AssetSelection.checks_for_assets("cohort_membership"))
-    definitions = dg.Definitions.merge(location(), dg.Definitions(jobs=[job]))
-    result = definitions.resolve_job_def("only_checks").execute_in_process(
-        instance=line.instance, resources=line.resources, raise_on_error=False
-    )
-    found = result.get_asset_check_evaluations()
+    found = _only_checks(line).get_asset_check_evaluations()
     assert {evaluation.check_name for evaluation in found if not evaluation.passed} == failing
     assert {evaluation.blocking for evaluation in found if not evaluation.passed} == {True}
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from migrator.engine import lock
 from migrator.engine.exchange import Place
 from migrator.engine.lock import hold
 from migrator.errors import MigratorError
@@ -92,24 +95,32 @@ def test_an_upgrade_names_the_step_it_would_disturb(root: Path, migrator: Migrat
     assert "old-essay" not in essays(root)
 
 
-def test_a_step_waits_for_an_upgrade(root: Path, line: Line) -> None:
-    """A write that meets an upgrade waits until it has ended."""
+def test_a_step_waits_for_an_upgrade(root: Path, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that meets an upgrade has the lock only after it."""
     essay = modern(root, line)
-    held, free = threading.Event(), threading.Event()
+    held, asked, order = threading.Event(), threading.Event(), []
 
     def exclusive() -> None:
         with hold(Place.at(root).state, "upgrade"):
             held.set()
-            free.wait(30)
+            asked.wait(20)
+            time.sleep(0.2)
+            order.append("upgrade")
 
+    @contextlib.contextmanager
+    def watched(*args: object, **more: object) -> Iterator[None]:
+        asked.set()
+        with hold(*args, **more):  # type: ignore[arg-type]
+            order.append("step")
+            yield
+
+    monkeypatch.setattr(lock, "hold", watched)
     thread = threading.Thread(target=exclusive)
     thread.start()
     assert held.wait(5)
-    threading.Timer(0.5, free.set).start()
-    began = time.monotonic()
     line.make("essay", essay)
     thread.join()
-    assert time.monotonic() - began > 0.4
+    assert order[:2] == ["upgrade", "step"]
     assert essays(root) == {essay: ALL}
 
 

@@ -7,7 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import pytest
+
+from migrator.pipeline import (
+    Store,
+    Work,
+    cohort_checks,
+    cohort_id,
+    cohort_membership,
+    definitions,
+    missing_sensor,
+    register_partitions,
+    stage_assets,
+    stage_checks,
+)
+from tests.pipeline.conftest import gen
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,11 +41,14 @@ def test_nothing_but_the_pipeline_imports_dagster(names: str) -> None:
     assert answer(program) == "[]"
 
 
-WITHOUT = """
-import importlib.util
-find = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *rest: None if name == "dagster" else find(name, *rest)
-"""
+WITHOUT = "import sys\nsys.modules['dagster'] = None\n"  # as where it is not installed: neither found nor imported
+
+
+def typed(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command where Dagster is not installed and an instance is named all the same."""
+    program = WITHOUT + f"from migrator.cli import main\nmain(['--data-root', {str(root)!r}, *{words!r}])"
+    env = {**os.environ, "DAGSTER_HOME": str(root.parent)}
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, env=env)
 
 
 def test_without_the_extra_the_pipeline_says_what_to_install() -> None:
@@ -38,11 +56,18 @@ def test_without_the_extra_the_pipeline_says_what_to_install() -> None:
     assert answer(program) == "migrator.pipeline needs Dagster: pip install 'migrator[dagster]'"
 
 
-def test_without_the_extra_the_command_says_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "gens").mkdir()
-    program = WITHOUT + f"from migrator.cli import main\nmain(['--data-root', {str(tmp_path)!r}, 'dagster', 'sync'])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+@pytest.mark.parametrize("word", ["sync", "rehearse"])
+def test_without_the_extra_the_commands_say_what_to_install(tmp_path: Path, word: str) -> None:
+    (tmp_path / "data" / "gens").mkdir(parents=True)
+    done = typed(tmp_path / "data", "dagster", word)
     assert (done.returncode, "pip install 'migrator[dagster]'" in done.stderr) == (2, True)
+
+
+def test_without_the_extra_an_upgrade_works(tmp_path: Path) -> None:
+    """The offer at its end is only a line of text."""
+    gen(tmp_path / "data", "draft", {"parsed.txt": "d"}, gen_id="old", combo_id="c", template_id="t", llm_model_id="m")
+    done = typed(tmp_path / "data", "upgrade", "--yes")
+    assert (done.returncode, "dagster sync --history" in done.stdout) == (0, True), done.stderr
 
 
 def test_the_example_is_a_sound_code_location(tmp_path: Path) -> None:
@@ -52,3 +77,26 @@ def test_the_example_is_a_sound_code_location(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All code locations passed validation" in done.stdout + done.stderr
+
+
+def test_the_parts_fit_into_a_code_location_of_ones_own() -> None:
+    """Each part by itself beside somebody's own asset, as docs/dagster.md has it; one stage may do."""
+
+    @dg.asset
+    def mine(essay_parsed: None) -> None: ...
+
+    work = Work(lambda task: "p", lambda task, prompt: "r")
+    stages = [stage_assets(stage, work) for stage in ("draft", "essay")]
+    make = dg.define_asset_job("make_draft", dg.AssetSelection.groups("draft"))
+    parts = dg.Definitions(
+        assets=[cohort_id, cohort_membership, register_partitions, *stages, mine],
+        asset_checks=[cohort_checks(), stage_checks("draft")],
+        jobs=[make],
+        sensors=[missing_sensor({"draft": make})],
+        resources={"migrator": Store(data_root="/data")},
+    )
+    dg.Definitions.validate_loadable(parts)
+    keys = {key.to_user_string() for key in parts.resolve_asset_graph().get_all_asset_keys()}
+    assert {"mine", "draft_prompt", "essay_parsed", "cohort_membership"} <= keys
+    own = dg.Definitions(assets=[mine], asset_checks=[])
+    dg.Definitions.validate_loadable(dg.Definitions.merge(definitions(draft=work, essay=work, evaluation=work), own))

@@ -83,8 +83,12 @@ def test_the_gate_says_which_files_it_found(root: Path, line: Line) -> None:
 def test_files_that_dagster_never_saw_made_are_recorded_once(root: Path, line: Line) -> None:
     """AutomationCondition.missing() would ask for them at every tick otherwise."""
     essay = essay_of(root, line, {"raw.txt": "r"})
-    recorded = [(m["gen_id"], m.get("found")) for m in line.make("essay", essay).metadata("ASSET_MATERIALIZATION")]
-    assert recorded == [(essay, True), (essay, True), (essay, None)]
+    events = line.make("essay", essay)
+    told = events.metadata("ASSET_MATERIALIZATION")
+    assert [(m["gen_id"], m.get("found")) for m in told] == [(essay, True), (essay, True), (essay, None)]
+    assert {(m["run_id"], m["cohort"], m["signature"].partition("|")[0]) for m in told} == {
+        (events.result.run_id, "first", "essay")
+    }
     assert line.make("essay", essay).metadata("ASSET_MATERIALIZATION") == []
 
 
@@ -189,6 +193,16 @@ def test_an_answer_that_cannot_be_parsed_is_kept(root: Path, line: Line) -> None
     line.make("evaluation", evaluation)
     assert (folder / "parsed.txt").read_text() == "7"
     assert line.model.calls == []
+
+
+def test_a_file_is_replaced_and_never_written_into(root: Path, line: Line) -> None:
+    """Another name of the same file, as a snapshot has it, keeps its bytes."""
+    essay = essay_of(root, line, {"raw.txt": "r", "parsed_metadata.json": "{}"})
+    kept = root.parent / "kept"
+    kept.hardlink_to(root / "gens" / "essay" / essay / "parsed_metadata.json")
+    line.make("essay", essay)
+    assert json.loads((root / "gens" / "essay" / essay / "parsed_metadata.json").read_text())["success"]
+    assert kept.read_text() == "{}"
 
 
 def test_what_another_run_made_meanwhile_is_left(root: Path, line: Line) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -17,6 +20,7 @@ from migrator.store.mappings import Past
 from tests.pipeline.conftest import Line, Migrator, gen, location, opened
 
 PARTS = ("prompt", "raw", "parsed")
+MOMENTS = ("draft keys added", "draft keys removed", "essay keys added", "essay_prompt recorded")
 
 
 def legacy(root: Path) -> None:
@@ -81,9 +85,10 @@ def test_after_upgrade_and_rollback_nothing_is_asked_for(root: Path, home: Path,
     assert migrator("dagster", "sync", "--history")["status"] == "up-to-date"
 
 
-def test_keys_follow_the_mapping(root: Path, home: Path, migrator: Migrator) -> None:
+def test_keys_follow_the_mapping(root: Path, sqlite_instance: Path, migrator: Migrator) -> None:
     """New names for old ones, the draft that a run made for a known essay too; a strange key is left and told."""
     legacy(root)
+    home = sqlite_instance
     with opened(home) as instance:
         for stage, gen_id in [*OLD, ("draft", "somebody-elses")]:
             instance.add_dynamic_partitions(f"{stage}_gens", [gen_id])
@@ -100,6 +105,22 @@ def test_keys_follow_the_mapping(root: Path, home: Path, migrator: Migrator) -> 
             expected = {path.name for path in (root / "gens" / stage).iterdir()}
             expected |= {"somebody-elses"} if stage == "draft" else set()
             assert set(instance.get_dynamic_partitions(f"{stage}_gens")) == expected
+
+
+def test_keys_that_were_registered_after_an_upgrade_follow_its_rollback(
+    root: Path, sqlite_instance: Path, migrator: Migrator
+) -> None:
+    """By a pipeline, say, on an instance that no sync has seen: the names of before, without the run's own draft."""
+    legacy(root)
+    migrator("upgrade", "--yes")
+    with opened(sqlite_instance) as instance:
+        for stage in STAGES:
+            found = [path.name for path in (root / "gens" / stage).iterdir()]
+            instance.add_dynamic_partitions(f"{stage}_gens", found)
+    migrator("rollback", "--yes")
+    migrator("dagster", "sync")
+    with opened(sqlite_instance) as instance:
+        assert sorted(Line(root, instance).registered()) == sorted(OLD)
 
 
 def test_an_event_keeps_what_the_old_one_said(root: Path, home: Path, migrator: Migrator) -> None:
@@ -143,8 +164,49 @@ def test_an_old_key_is_led_to_the_new_id(root: Path, line: Line, migrator: Migra
     assert not (root / "gens" / "essay" / "old-essay").exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "moment"),
+    [
+        ("sqlite", "draft_raw recorded"),
+        *(pytest.param(kind, moment, marks=pytest.mark.slow) for kind in ("sqlite", "postgres") for moment in MOMENTS),
+    ],
+)
+def test_a_sync_that_is_killed_is_taken_up_again(
+    root: Path,
+    migrator: Migrator,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    moment: str,
+) -> None:
+    """SIGKILL when it says that it has come so far: keys and events are some of both; repeated, all is there once."""
+    home = request.getfixturevalue(f"{kind}_home")
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    legacy(root)
+    with opened(home) as instance:
+        remember(instance)
+    migrator("upgrade", "--yes")
+    command = [sys.executable, "-m", "migrator", "--data-root", str(root), "dagster", "sync", "--history"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any(moment in line for line in process.stderr)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert migrator("dagster", "sync", "--history")["status"] == "synced"
+    with opened(home) as instance:
+        assert requested(instance) == 0
+        assert len(Line(root, instance).registered()) == len(OLD) + 1
+        for stage in STAGES:
+            for part in PARTS:
+                wanted = dg.AssetRecordsFilter(dg.AssetKey(f"{stage}_{part}"))
+                records = instance.fetch_materializations(wanted, limit=100).records
+                names = [record.partition_key for record in records]
+                assert len(names) == len(set(names))
+    assert migrator("dagster", "sync", "--history")["status"] == "up-to-date"
+
+
 @pytest.mark.parametrize("left", ["added", "nothing removed"])
-def test_a_sync_that_was_killed_is_completed(root: Path, sqlite_home: Path, left: str) -> None:
+def test_a_sync_that_stopped_between_keys_is_completed(root: Path, sqlite_home: Path, left: str) -> None:
     """Between adding and removing there are both; the next sync comes to the same end."""
     world = swapped(root)
     with opened(sqlite_home) as instance:
@@ -199,22 +261,31 @@ def test_without_an_instance_it_says_how_to_name_one(
     assert "DAGSTER_HOME=" in found["hint"]
 
 
+@pytest.mark.usefixtures("sqlite_instance")
 def test_an_upgrade_offers_it_where_an_instance_is_named(
-    root: Path, sqlite_home: Path, migrator: Migrator, monkeypatch: pytest.MonkeyPatch
+    root: Path, migrator: Migrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line at the end, and only then."""
     legacy(root)
-    monkeypatch.setenv("DAGSTER_HOME", str(sqlite_home))
     for word in ("upgrade", "rollback"):
         assert migrator(word, "--yes", plain=True).out.count("dagster sync --history") == 1
     monkeypatch.delenv("DAGSTER_HOME")
-    assert "dagster" not in migrator("upgrade", "--yes", plain=True).out
+    assert "dagster sync" not in migrator("upgrade", "--yes", plain=True).out
 
 
-def test_it_does_not_run_beside_an_upgrade(
-    root: Path, sqlite_home: Path, migrator: Migrator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_says_what_dagster_cannot_do(root: Path, sqlite_instance: Path, migrator: Migrator) -> None:
+    """Old runs stay, a queued run keeps its key; and without the history it says how to have that, too."""
+    legacy(root)
+    with opened(sqlite_instance) as instance:
+        remember(instance)
+    migrator("upgrade", "--yes")
+    said = " ".join(migrator("dagster", "sync", plain=True).out.split())
+    assert "What Dagster cannot do: old runs and events stay under the old keys; a run that waits" in said
+    assert "dagster sync --history" in said
+
+
+@pytest.mark.usefixtures("sqlite_instance")
+def test_it_does_not_run_beside_an_upgrade(root: Path, migrator: Migrator) -> None:
     """Exit 5 with the holder: keys of a tree that is being exchanged would be wrong at once."""
-    monkeypatch.setenv("DAGSTER_HOME", str(sqlite_home))
     with hold(root.parent / ".data.migrator", "upgrade"):
         assert "(upgrade)" in migrator("dagster", "sync", code=5)["error"]
