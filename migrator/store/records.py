@@ -5,6 +5,7 @@ Pure: opens no file. Which keys meant what in which era is written here and nowh
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -229,7 +230,7 @@ class Gen:
         """
         metadata, replicate = self.metadata, {"replicate": self.replicate}
         canonical = {name: metadata.get(key) for name, (key, _) in SIGNATURE_SOURCES[self.stage].items()}
-        try:
-            return compute_signature(self.stage, **canonical | replicate | overrides)
-        except SignatureError:
-            return compute_signature(self.stage, **self.signature_fields() | replicate | overrides)
+        if None not in canonical.values():
+            with contextlib.suppress(SignatureError):
+                return compute_signature(self.stage, **canonical | replicate | overrides)
+        return compute_signature(self.stage, **self.signature_fields() | replicate | overrides)
