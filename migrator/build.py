@@ -11,6 +11,7 @@ from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Manifest, manifest_of
 from migrator.engine.tokens import Hit, Tokens
 from migrator.engine.tree import Placed
+from migrator.engine.workers import Jobs
 from migrator.plan import Plan
 from migrator.store import mappings
 from migrator.store.layout import LEDGER, REBUILT_TABLES, is_derived, is_own, run_mappings
@@ -31,9 +32,7 @@ class Build:
     problems: tuple[Problem, ...]
 
 
-def run(
-    plan: Plan, root: Path, *, jobs: int | None = None, progress: Callable[[int, int], None] | None = None
-) -> Build:
+def run(plan: Plan, root: Path, *, jobs: Jobs = None, progress: Callable[[int, int], None] | None = None) -> Build:
     """Copy the live tree to `root`, as the recipe says; old ids that are left somewhere become problems."""
     source = plan.before.root
     old_names = plan.old_names

@@ -21,7 +21,7 @@ from migrator.engine.journal import Journal
 from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Run
 from migrator.engine.steps import Step
-from migrator.engine.workers import Beside
+from migrator.engine.workers import Beside, Jobs
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain
 from migrator.plan import Plan
 from migrator.site import Outcome, RunFailed, Site, copy_mappings, described, settle
@@ -154,7 +154,7 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
         snapshots.write(folder, run)
         site.notify("phase", name="commit")
         ending = partial(_end, site, folder, run)
-        commit.run(site.place, new, plan.entries, finished.entries, after=ending)
+        commit.run(site.place, new, plan.entries, finished.entries, jobs=site.jobs, after=ending)
     except CareNeeded as error:
         page = incident.record(site, run, "upgrade", phase.name, error, plan.entries)
         error.incident = str(page) if page else None
@@ -174,7 +174,7 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
 
 
 def _record_trees(
-    folder: Path, before: Beside[tuple[bytes, str]], finished: snapshots.Manifest, count: int, jobs: int | None
+    folder: Path, before: Beside[tuple[bytes, str]], finished: snapshots.Manifest, count: int, jobs: Jobs
 ) -> tuple[str, str]:
     """Write the listings of both trees into the run's folder; return their digests, that from before first."""
     after = Beside(finished.digest, count, jobs)
@@ -253,6 +253,7 @@ def _begin(site: Site, plan: Plan, note: str) -> Run:
             counts=dict(plan.counts),
             mapping=str(site.mappings / run_id),
             note=note,
+            executor=workers.name_of(site.jobs),
             shape=rehearsal.shape_of(plan),
         )
         snapshots.write(nascent, run)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from migrator.store.problems import STALE_TABLE
 if TYPE_CHECKING:
     from migrator.cli.log import Log
     from migrator.engine.snapshots import Run
+    from migrator.engine.workers import Jobs
     from migrator.plan import Plan
     from migrator.site import Site
 
@@ -50,6 +52,7 @@ class Kept:
 @click.option("--override-staging", metavar="REASON", default="", help="Do without the proof on staging; is recorded.")
 @click.option("--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=0, help="Wait for another run to end.")
 @click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Worker processes; by default the cores.")
+@click.option("--scheduler", metavar="ADDRESS", help="Share the work out to Dask workers, such as tcp://HOST:8786.")
 @screen.yes_option
 @click.option("--confirm", metavar="NAME", help="The env's name, where the settings want it typed.")
 @click.option(
@@ -69,6 +72,7 @@ def command(
     override_staging: str,
     wait: float,
     jobs: int | None,
+    scheduler: str | None,
     yes: bool,
     confirm: str | None,
     origin: str | None,
@@ -85,8 +89,8 @@ def command(
     if kept and to is not None and to != kept.to:
         raise UsageError(f"the kept plan goes to {kept.to}, --to says {to}", hint="leave --to out")
     screen.require_name(settings.chosen, confirm)
-    with Log() as log:
-        site = replace(settings.site(log.notify, wait=wait), jobs=jobs)
+    with Log() as log, _hands(settings, jobs, scheduler) as hands:
+        site = replace(settings.site(log.notify, wait=wait), jobs=hands)
         if origin:
             _stage(settings, site, origin, log)
         try:
@@ -107,6 +111,20 @@ def command(
         spent = log.spent
         kept_report = page.keep(outcome, site, log)
     return _report(outcome, settings, site, spent, kept_report)
+
+
+@contextmanager
+def _hands(settings: Settings, jobs: int | None, scheduler: str | None) -> Iterator[Jobs]:
+    """Who does the work: so many processes, or the workers of a scheduler while the run lasts."""
+    if scheduler is None:
+        yield jobs
+        return
+    if jobs is not None:
+        raise UsageError("--jobs says how many processes, --scheduler whose", hint="leave one of the two out")
+    from migrator import cluster
+
+    with cluster.connected(scheduler, Place.at(settings.data_root)) as workers:
+        yield workers
 
 
 def _standing(site: Site, log: Log) -> str:

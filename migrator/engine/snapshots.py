@@ -51,6 +51,7 @@ class Run:
     mapping: str = ""
     pruned: bool = False
     note: str = ""
+    executor: str = ""  # who copied, where not forked children of the run
     shape: dict[str, dict[str, int]] = field(default_factory=dict)  # of the store that the run met
 
     def with_(self, **values: Any) -> Run:

@@ -11,6 +11,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -19,7 +20,7 @@ from typing import NamedTuple
 
 from migrator.engine import files
 from migrator.engine.tokens import Batch, Hit, Tokens
-from migrator.engine.workers import cut, spread
+from migrator.engine.workers import Jobs, cut, spread
 from migrator.errors import MigratorError, TryAgain
 
 FOLDER, FILE, LINK, OTHER = "d", "f", "l", "?"
@@ -57,7 +58,7 @@ def walk(root: Path, start: str = "", stop: str = "") -> list[Entry]:
     return list(map(Entry._make, _rows(root, start, stop)))
 
 
-def walk_shared(root: Path, jobs: int | None = None) -> list[Entry]:
+def walk_shared(root: Path, jobs: Jobs = None) -> list[Entry]:
     """What `walk` gives, by several processes where the tree is large."""
     units = _units(root)
     count = len(units) * _FILES_PER_UNIT
@@ -136,21 +137,22 @@ def _walk(fd: int, prefix: str, rows: list[_Row], start: list[str], stop: list[s
                 os.close(child)
 
 
-def differences(root: Path, before: Sequence[Entry], jobs: int | None = None) -> list[str]:
+def differences(root: Path, before: Sequence[Entry], jobs: Jobs = None) -> list[str]:
     """Paths of a tree that are not the very same as in its listing from before (any attribute, change times too)."""
     cuts = [place for place, entry in enumerate(before) if entry.path.count("/") == _SPINE_DEPTH]
     step = len(cuts) // cut(len(before), jobs) + 1
-    parts = list(pairwise([0, *cuts[step::step], len(before)]))
-
-    found = spread(partial(_part_differing, root, before), parts, len(before), jobs)
+    ranges = pairwise([0, *cuts[step::step], len(before)])
+    parts = [
+        (before[first:last], before[first].path if first else "", before[last].path if last < len(before) else "")
+        for first, last in ranges
+    ]
+    found = spread(partial(_part_differing, root), parts, len(before), jobs)
     return sorted(path for paths in found for path in paths)
 
 
-def _part_differing(root: Path, before: Sequence[Entry], part: tuple[int, int]) -> list[str]:
-    first, last = part
-    start = before[first].path if first else ""
-    stop = before[last].path if last < len(before) else ""
-    return _differing(before[first:last], _rows(root, start, stop))
+def _part_differing(root: Path, part: tuple[Sequence[Entry], str, str]) -> list[str]:
+    before, start, stop = part
+    return _differing(before, _rows(root, start, stop))
 
 
 def _differing(before: Sequence[Entry], after: Sequence[_Row]) -> list[str]:
@@ -236,7 +238,7 @@ def build(
     *,
     places: Mapping[str, str] | None = None,
     tokens: Tokens | None = None,
-    jobs: int | None = None,
+    jobs: Jobs = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Built:
     """Write the new tree at `target`, which must not exist; `progress` is called with (files, bytes) done so far.
@@ -258,6 +260,8 @@ def build(
             progress(done_files, done_bytes)
 
     copy = partial(_copy_chunk, str(source), str(target), tokens)
+    if isinstance(jobs, Executor):
+        copy = partial(_copy_once, copy, target)
     chunks = _chunks(folders, count, jobs)
     placed: list[Placed] = []
     hits: list[Hit] = []
@@ -290,7 +294,7 @@ def _folders(entries: Sequence[Entry], places: Mapping[str, str], recipe: Recipe
     return list(folders.values())
 
 
-def _chunks(folders: list[_Folder], count: int, jobs: int | None) -> list[list[_Folder]]:
+def _chunks(folders: list[_Folder], count: int, jobs: Jobs) -> list[list[_Folder]]:
     """Folders in order, cut between units (what lies below the spine) into shares of about equal cost."""
     units: list[list[_Folder]] = []
     for folder in folders:
@@ -329,6 +333,20 @@ def _copy_chunk(source: str, target: str, tokens: Tokens | None, folders: list[_
             finish_folder(source, target, folder.entry, folder.target)
     size = sum(entry.size for folder in folders for entry, _, _ in folder.members)
     return digests, [(*hit,) for hit in batch.close()] if batch else [], size
+
+
+def _copy_once(copy: Callable[[list[_Folder]], _Copied], target: Path, folders: list[_Folder]) -> _Copied:
+    """Copy some folders for an executor: durably, where the caller's own sync may not reach, and never a second time.
+
+    A worker that is taken for lost may still write. So nobody writes over what another has begun: then the run ends.
+    """
+    try:
+        copied = copy(folders)
+    except FileExistsError as error:
+        text = "a worker was lost: what it had begun is not copied a second time"
+        raise TryAgain(text, where=error.filename, hint="repeat the command") from None
+    files.sync_file_system(target)
+    return copied
 
 
 def _copy_members(
@@ -501,7 +519,7 @@ def hash_bytes(data: bytes) -> str:
     return new_digest(data).hexdigest()
 
 
-def hash_files(root: Path, paths: Sequence[str], jobs: int | None = None) -> dict[str, str]:
+def hash_files(root: Path, paths: Sequence[str], jobs: Jobs = None) -> dict[str, str]:
     """Path -> digest of its content, read now; "" for a file that cannot be read."""
     step = len(paths) // cut(len(paths), jobs) + 1
     parts = [paths[start : start + step] for start in range(0, len(paths), step)]
