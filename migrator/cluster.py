@@ -37,7 +37,7 @@ class Cluster(Executor):
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
         """The future of a call on some worker; it fails with BrokenExecutor when there is nobody to make the call."""
-        inner = self._executor.submit(function, *map(self._sent, args), **options)
+        inner: Future[Any] = self._executor.submit(function, *map(self._sent, args), **options)
         outer: Future[Any] = Future()
         self._open.add(outer)
         outer.add_done_callback(lambda _: inner.cancel() if outer.cancelled() else None)
@@ -46,10 +46,11 @@ class Cluster(Executor):
         return outer
 
     def _sent(self, value: Any) -> Any:
+        """What is common as the result of a task: workers hand it on, and it is made again where it was lost."""
         if not isinstance(value, Common):
             return value
         if value.key not in self._held:
-            self._held[value.key] = self._client.scatter(value, broadcast=True, hash=False)
+            self._held[value.key] = self._client.submit(_same, value, pure=False)
         return self._held[value.key]
 
     def _watch(self) -> None:
@@ -67,6 +68,10 @@ class Cluster(Executor):
         """Leave the scheduler."""
         self._closed.set()
         self._client.close()
+
+
+def _same(value: Common) -> Common:
+    return value
 
 
 def _passed_on(inner: Future[Any], outer: Future[Any]) -> None:

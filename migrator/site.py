@@ -45,6 +45,7 @@ class Site:
     hooks: Hooks = NO_HOOKS
     scheme: IdScheme = DEFAULT_SCHEME
     jobs: Jobs = None
+    link: bool = False  # payload is hard-linked, not copied
     wait: float = 0
     notify: Notify = _silent
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))

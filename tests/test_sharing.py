@@ -1,4 +1,4 @@
-"""Whoever does the work, processes of ours or any executor: the same tree to the byte, and the same record of the run."""
+"""Whoever does the work, processes of ours or any executor: the same tree to the byte, the same record of the run."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from migrator import runner, upkeep
 from migrator.cli import dagster, page, proof, screen
 from migrator.cli import plan as plan_screen
 from migrator.cli.settings import Settings, complete_envs, complete_steps
-from migrator.engine import ledger
+from migrator.engine import ledger, snapshots
 from migrator.engine.exchange import Place
 from migrator.errors import UsageError
 from migrator.report import machine, text
@@ -23,6 +23,7 @@ from migrator.site import Outcome, RunFailed
 from migrator.store.layout import MAPPINGS
 from migrator.store.mappings import MAPPING
 from migrator.store.problems import STALE_TABLE
+from migrator.undo import LINK_HAZARD
 
 if TYPE_CHECKING:
     from migrator.cli.log import Log
@@ -52,6 +53,7 @@ class Kept:
 @click.option("--override-staging", metavar="REASON", default="", help="Do without the proof on staging; is recorded.")
 @click.option("--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=0, help="Wait for another run to end.")
 @click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Worker processes; by default the cores.")
+@click.option("--link", is_flag=True, help="Hard-link payload: quicker, but old and new tree then share those files.")
 @click.option("--scheduler", metavar="ADDRESS", help="Share the work out to Dask workers, such as tcp://HOST:8786.")
 @screen.yes_option
 @click.option("--confirm", metavar="NAME", help="The env's name, where the settings want it typed.")
@@ -72,6 +74,7 @@ def command(
     override_staging: str,
     wait: float,
     jobs: int | None,
+    link: bool,
     scheduler: str | None,
     yes: bool,
     confirm: str | None,
@@ -90,7 +93,7 @@ def command(
         raise UsageError(f"the kept plan goes to {kept.to}, --to says {to}", hint="leave --to out")
     screen.require_name(settings.chosen, confirm)
     with Log() as log, _hands(settings, jobs, scheduler) as hands:
-        site = replace(settings.site(log.notify, wait=wait), jobs=hands)
+        site = replace(settings.site(log.notify, wait=wait), jobs=hands, link=link)
         if origin:
             _stage(settings, site, origin, log)
         try:
@@ -166,6 +169,8 @@ def _agreed(plan: Plan, site: Site, settings: Settings, log: Log, yes: bool, nam
         plan_screen.show_plan(plan, site, "upgrade", warnings=0)
         screen.show(f"{text.totals(plan.counts)}. About {text.estimate(plan)}.", *proof.lines(plan, site))
         screen.show("The live tree is replaced in one act; the one from before is kept as a snapshot.")
+        if site.link:
+            screen.show(f"[yellow]{screen.symbol('warning')}[/] --link: {LINK_HAZARD}")
     return screen.consent(settings.chosen, f"Upgrade {plan_screen.name_of(site)}?", yes=yes, name=name)
 
 
@@ -227,6 +232,8 @@ def _committed(outcome: Outcome, run: Run, mapping: str, site: Site, spent: floa
     ]
     if dagster.is_configured():
         facts.append(("dagster", screen.typed("dagster sync --history"), "lets the instance follow"))
+    if run.payload == snapshots.LINKED:
+        facts.append(("linked", screen.typed("snapshots verify"), LINK_HAZARD))
     stale = [problem.path for problem in outcome.problems if problem.kind == STALE_TABLE]
     if stale:
         facts.append(

@@ -1,12 +1,14 @@
 """Trees of files: listed, built beside one another, hashed. Knows no generations.
 
-A build copies (never hard-links: a pipeline that rewrites in place would change both trees) and hashes on the way.
+A build copies and hashes on the way; it hard-links only what it is told to, since who rewrites a linked file in place
+changes both trees.
 Modes, owners, times, extended attributes and symbolic links stay; what a recipe rewrites keeps mode and owner.
 Both passes are maps over chunks of folders; workers decide no order.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -30,6 +32,7 @@ _FILES_PER_UNIT = 6  # in what lies below the spine, about
 _LARGEST_CHUNK = 40_000  # of cost, about 20,000 files: so that progress moves on large stores
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_UNLINKABLE = (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS)
 _BLOCK = 1 << 20  # larger files are read piece by piece
 
 
@@ -166,6 +169,7 @@ def _differing(before: Sequence[Entry], after: Sequence[_Row]) -> list[str]:
 
 
 Content = bytes | Callable[[bytes], bytes | None]
+LINKED = "linked"  # in the place of a content: the file itself, under a second name
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,7 @@ class _Folder:
     entry: Entry
     target: str
     made: bool
-    members: list[tuple[Entry, str, Content | None]]  # entry, new name, new content
+    members: list[tuple[Entry, str, Content | str | None]]  # entry, new name, new content or LINKED
 
 
 @dataclass(frozen=True)
@@ -238,15 +242,17 @@ def build(
     *,
     places: Mapping[str, str] | None = None,
     tokens: Tokens | None = None,
+    linked: Callable[[str], bool] | None = None,
     jobs: Jobs = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Built:
     """Write the new tree at `target`, which must not exist; `progress` is called with (files, bytes) done so far.
 
-    `places` is what `targets` gives, where that is known.
+    `places` is what `targets` gives, where that is known; `linked` says which files, by their path today, are
+    hard-linked where the recipe does not rewrite them: see `as_linked`.
     """
     places = places or targets(entries, recipe.moves)
-    folders = _folders(entries, places, recipe)
+    folders = _folders(entries, places, recipe, linked)
     for folder in folders:
         if folder.made:
             files.make_dir(target / folder.target if folder.target else target, 0o700)
@@ -280,7 +286,23 @@ def build(
     return Built(placed, hits)
 
 
-def _folders(entries: Sequence[Entry], places: Mapping[str, str], recipe: Recipe) -> list[_Folder]:
+def as_linked(root: Path, before: Sequence[Entry], linked: Callable[[str], bool], jobs: Jobs = None) -> list[Entry]:
+    """The listing of a tree after some of its files were hard-linked, which gives them another change time.
+
+    Raises TryAgain where anything else differs from the listing before.
+    """
+    now = walk_shared(root, jobs)
+    kept = [new._replace(ctime_ns=old.ctime_ns) if linked(new.path) else new for old, new in zip(before, now)]  # noqa: B905
+    if kept != before or len(now) != len(before):
+        changed = _differing(before, kept) or _differing(before, now)
+        text = f"somebody changed the data root during the run: {changed[0] or '.'}"
+        raise TryAgain(text, where=root, hint="stop the pipeline (or let it take the lock), then repeat the command")
+    return now
+
+
+def _folders(
+    entries: Sequence[Entry], places: Mapping[str, str], recipe: Recipe, linked: Callable[[str], bool] | None
+) -> list[_Folder]:
     folders: dict[str, _Folder] = {}
     for entry in entries:
         if entry.kind == FOLDER:
@@ -289,7 +311,9 @@ def _folders(entries: Sequence[Entry], places: Mapping[str, str], recipe: Recipe
         if entry.path and entry.kind != FOLDER:
             parent = folders[entry.path.rpartition("/")[0]]
             target = places[entry.path]
-            content = recipe.contents.get(entry.path)
+            content: Content | str | None = recipe.contents.get(entry.path)
+            if content is None and linked and entry.kind == FILE and linked(entry.path):
+                content = LINKED
             parent.members.append((entry, target.rpartition("/")[2], content))
     return list(folders.values())
 
@@ -365,6 +389,9 @@ def _copy_members(
                     files.set_link_attributes(name, _owner(entry), entry.mtime_ns, dir_fd=to_fd)
                     digests.append(("", ""))
                     continue
+                if isinstance(content, str):
+                    digests.append(_link_file(from_fd, to_fd, entry, name, below + name, batch))
+                    continue
                 try:
                     read_fd = os.open(entry.path[start:], _READ, dir_fd=from_fd)
                 except OSError as error:
@@ -410,14 +437,40 @@ def _copy_file(
     return before, after
 
 
-def _copy_blocks(read_fd: int, write_fd: int, entry: Entry, path: str, batch: Batch | None) -> str:
-    """Copy a large file block by block and return its digest."""
+def _link_file(from_fd: int, to_fd: int, entry: Entry, name: str, path: str, batch: Batch | None) -> tuple[str, str]:
+    """Give a file its second name, read it under that, and return its digest twice."""
+    try:
+        files.link(entry.path.rpartition("/")[2], name, src_dir_fd=from_fd, dst_dir_fd=to_fd)
+    except FileNotFoundError as error:
+        raise TryAgain(f"a file changed during the run: {error.strerror}", where=entry.path) from None
+    except OSError as error:
+        if error.errno not in _UNLINKABLE:
+            raise
+        hint = "leave --link out: all is copied then"
+        raise MigratorError(f"a file cannot be linked: {error.strerror}", where=entry.path, hint=hint) from None
+    read_fd = os.open(name, _READ, dir_fd=to_fd)
+    try:
+        if entry.size > _BLOCK:
+            digest = _copy_blocks(read_fd, None, entry, path, batch)
+        else:
+            data = os.read(read_fd, entry.size + 1)
+            digest = hash_bytes(data)
+            if batch:
+                batch.add(path, data)
+    finally:
+        os.close(read_fd)
+    return digest, digest
+
+
+def _copy_blocks(read_fd: int, write_fd: int | None, entry: Entry, path: str, batch: Batch | None) -> str:
+    """Copy a large file block by block, or only read it, and return its digest."""
     search = batch.tokens.search(path) if batch else None
     digest = new_digest()
     left = entry.size + 1
     while left > 0 and (data := os.read(read_fd, min(left, _BLOCK))):
         digest.update(data)
-        files.write(write_fd, data, path)
+        if write_fd is not None:
+            files.write(write_fd, data, path)
         if search:
             search.feed(data)
         left -= len(data)
