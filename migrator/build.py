@@ -11,9 +11,10 @@ from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Manifest, manifest_of
 from migrator.engine.tokens import Hit, Tokens
 from migrator.engine.tree import Placed
+from migrator.engine.workers import Jobs
 from migrator.plan import Plan
 from migrator.store import mappings
-from migrator.store.layout import LEDGER, REBUILT_TABLES, is_derived, is_own, run_mappings
+from migrator.store.layout import LEDGER, REBUILT_TABLES, is_derived, is_own, is_payload, run_mappings
 from migrator.store.mappings import ISSUES, MAPPING, SYNTHETIC
 from migrator.store.problems import LEFTOVER_REFERENCE, Problem, ordered
 
@@ -32,9 +33,17 @@ class Build:
 
 
 def run(
-    plan: Plan, root: Path, *, jobs: int | None = None, progress: Callable[[int, int], None] | None = None
+    plan: Plan,
+    root: Path,
+    *,
+    link: bool = False,
+    jobs: Jobs = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Build:
-    """Copy the live tree to `root`, as the recipe says; old ids that are left somewhere become problems."""
+    """Copy the live tree to `root`, as the recipe says; old ids that are left somewhere become problems.
+
+    With `link` payload is hard-linked; `before` then has the listing of the live tree from after that.
+    """
     source = plan.before.root
     old_names = plan.old_names
     built = tree.build(
@@ -44,12 +53,14 @@ def run(
         plan.recipe,
         places=plan.places,
         tokens=Tokens(old_names) if old_names else None,
+        linked=is_payload if link else None,
         jobs=jobs,
         progress=progress,
     )
+    entries = tree.as_linked(source, plan.entries, is_payload, jobs) if link else plan.entries
     expected = {placed.target: placed.after for placed in built.placed if placed.after}
     expected |= {path: tree.hash_bytes(data) for path, data in plan.recipe.additions.items()}
-    before = manifest_of(plan.entries, {placed.source: placed.before for placed in built.placed})
+    before = manifest_of(entries, {placed.source: placed.before for placed in built.placed})
     problems = ordered([*plan.problems, *leftovers(built.hits)])
     return Build(root, before, built.placed, expected, tuple(problems))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from migrator.engine import exchange, files, tree
 from migrator.engine.exchange import Place
 from migrator.engine.tree import Entry
+from migrator.engine.workers import Jobs
 from migrator.errors import CareNeeded, TryAgain
 
 _SHOWN = 10
@@ -36,6 +37,7 @@ def run(
     finished: Sequence[Entry],
     *,
     link: str = "",
+    jobs: Jobs = None,
     after: Callable[[], object] | None = None,
 ) -> Path:
     """Switch the root to `new` and return where the displaced tree lies.
@@ -45,13 +47,13 @@ def run(
     somebody wrote into both trees.
     """
     files.sync_file_system(new)
-    _unchanged(place.real, live)
+    _unchanged(place.real, live, jobs)
     old_link = place.root.readlink() if place.linked else None
     displaced = exchange.switch(place, new, link)
     try:
         _keep_times(displaced, live, place.real, finished)
         exchange.sync_switch(place, displaced)
-        late = tree.differences(displaced, live)
+        late = tree.differences(displaced, live, jobs)
         if late:
             _late_writer(place, displaced, finished, late)
         if after:
@@ -78,8 +80,8 @@ def _keep_times(old: Path, live: Sequence[Entry], new: Path, finished: Sequence[
     exchange.keep_time(new, finished[0].mtime_ns)
 
 
-def _unchanged(root: Path, entries: Sequence[Entry]) -> None:
-    changed = tree.differences(root, entries)
+def _unchanged(root: Path, entries: Sequence[Entry], jobs: Jobs) -> None:
+    changed = tree.differences(root, entries, jobs)
     if changed:
         raise TryAgain(
             f"somebody changed the data root during the run: {_list(changed)}",

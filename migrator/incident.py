@@ -104,7 +104,7 @@ def _looked_at(
     site: Site, run: Run, action: str, phase: str, error: BaseException | None, before: Sequence[Entry]
 ) -> Incident:
     applied = recovery.is_applied(site.place, run.run_id)
-    changed = _changed(site.place.real, before) if before and not applied else []
+    changed = _changed(site.place.real, before, run.payload == snapshots.LINKED) if before and not applied else []
     if applied:
         state = f"the live tree is the one that run {run.run_id} made; the tree from before lies at {run.tree}"
     elif changed:
@@ -133,11 +133,12 @@ def _file(error: BaseException | None) -> str:
     return str(error.filename) if isinstance(error, OSError) and error.filename else ""
 
 
-def _changed(root: Path, before: Sequence[Entry]) -> list[tuple[str, str, str]]:
+def _changed(root: Path, before: Sequence[Entry], linked: bool) -> list[tuple[str, str, str]]:
+    """What differs from the listing; where the run linked files, it has itself given them another change time."""
     now = {entry.path: entry for entry in tree.walk(root)}
     then = {entry.path: entry for entry in before}
-    paths = tree.differences(root, before)[:_SHOWN]
-    return [(path or ".", _seen(then.get(path)), _seen(now.get(path))) for path in paths]
+    seen = [(path, _seen(then.get(path)), _seen(now.get(path))) for path in tree.differences(root, before)]
+    return [(path or ".", old, new) for path, old, new in seen if not linked or old != new][:_SHOWN]
 
 
 def _seen(entry: Entry | None) -> str:

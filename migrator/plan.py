@@ -17,7 +17,7 @@ from migrator.engine import tree
 from migrator.engine.ledger import Applied
 from migrator.engine.steps import Step
 from migrator.engine.tree import Entry, Recipe
-from migrator.engine.workers import Beside
+from migrator.engine.workers import Beside, Jobs
 from migrator.errors import MigratorError
 from migrator.store import codec
 from migrator.store.changes import Effect, fold, rewritten
@@ -121,7 +121,7 @@ def make(
     steps: Sequence[Step],
     ledger: Sequence[Applied],
     accept: Collection[str] = (),
-    jobs: int | None = None,
+    jobs: Jobs = None,
 ) -> Plan:
     """Fold the steps over the store. Problems are values: all are in the plan, blocking ones first."""
     before = after = replace(store, problems=(*store.problems, *_strange_entries(entries, store)))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from migrator.cohorts import manifest, membership
 from migrator.engine.tree import Recipe
-from migrator.engine.workers import Beside
+from migrator.engine.workers import Beside, Jobs
 from migrator.plan import Plan
 from migrator.store.index import Index
 from migrator.store.inventory import Inventory
@@ -49,7 +49,7 @@ def manifests_of(store: Inventory, steps: Iterable[tuple[str, str]]) -> tuple[di
     return made, problems
 
 
-def in_plan(plan: Plan, before: Mapping[str, Score], *, jobs: int | None = None) -> Plan:
+def in_plan(plan: Plan, before: Mapping[str, Score], *, jobs: Jobs = None) -> Plan:
     """The plan with tables and manifests of the result in its recipe, instead of a copy of those that are there.
 
     A manifest that cannot be made yet, since a later step completes its members, is carried over as it is.

@@ -5,7 +5,9 @@ One fact decides: whether the live tree's ledger names the run. The exchange is 
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +34,8 @@ from migrator.store.layout import (
     is_own,
 )
 from migrator.store.problems import Problem
+
+_TRIES, _PAUSE = 100, 0.1  # to remove a tree that a lost worker writes into; seconds between two
 
 
 def is_applied(place: Place, run_id: str) -> bool:
@@ -190,12 +194,33 @@ def undo_upgrade(place: Place, folder: Path, run: Run, reason: str) -> Run:
     if snapshots.read(folder).state == snapshots.COMMITTED:
         run = run.with_(state=snapshots.ROLLED_BACK, reason=reason, tree=str(built))
     else:
-        if built.exists() and not (place.linked and built == place.real):
-            files.remove_tree(built)
+        if not (place.linked and built == place.real):
+            _clear_away(built, fenced=bool(run.executor))
         run = run.with_(state=snapshots.FAILED, reason=reason, tree="")
     snapshots.write(folder, run)
     journal.remove(place.state)
     return run
+
+
+def _clear_away(built: Path, *, fenced: bool) -> None:
+    """Remove a tree that will not be used.
+
+    With `fenced` a worker elsewhere may still write into it: it goes out of their way first, so that they find no path
+    to write to, and what they put into a folder that they had open is removed too.
+    """
+    if fenced:
+        gone = built.with_name(f".{built.name}.gone")
+        if built.exists():
+            files.rename(built, gone)
+        built = gone
+    for _ in range(_TRIES if fenced else 0):
+        try:
+            return files.remove_tree(built)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            time.sleep(_PAUSE)
+    files.remove_tree(built)
 
 
 def _settle_rollback(place: Place, owed: Journal) -> str:

@@ -21,12 +21,12 @@ from migrator.engine.journal import Journal
 from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Run
 from migrator.engine.steps import Step
-from migrator.engine.workers import Beside
+from migrator.engine.workers import Beside, Jobs
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain
 from migrator.plan import Plan
 from migrator.site import Outcome, RunFailed, Site, copy_mappings, described, settle
 from migrator.store.inventory import Inventory
-from migrator.store.layout import LEDGER
+from migrator.store.layout import LEDGER, is_payload
 from migrator.store.problems import ID_COLLISION
 
 
@@ -114,9 +114,11 @@ def require_proof(site: Site, plan: Plan, override: str = "") -> None:
 def require_space(site: Site, plan: Plan) -> None:
     """Raise MigratorError where the new tree would not fit on the disk."""
     free = shutil.disk_usage(site.place.real.parent if site.place.linked else site.backups).free
-    if free < plan.bytes_needed:
+    written = [entry for entry in plan.entries if not is_payload(entry.path)] if site.link else plan.entries
+    needed = replace(plan, entries=written).bytes_needed
+    if free < needed:
         raise MigratorError(
-            f"the new tree needs {plan.bytes_needed / 1e6:,.1f} MB and {free / 1e6:,.1f} MB are free",
+            f"the new tree needs {needed / 1e6:,.1f} MB and {free / 1e6:,.1f} MB are free",
             where=site.backups,
             hint="migrator snapshots prune --keep 1   (or free some space)",
         )
@@ -138,7 +140,7 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
         plan_of_tree = rebuild.in_plan(plan, scores, jobs=site.jobs)
         site.notify("phase", name="build", files=len(plan.entries), bytes=sum(e.size for e in plan.entries))
         new = Path(run.tree)
-        done = build.run(plan_of_tree, new, jobs=site.jobs, progress=site.progress)
+        done = build.run(plan_of_tree, new, link=site.link, jobs=site.jobs, progress=site.progress)
         applied = _applied(site, plan, run, note)
         done = build.record(done, plan, run.run_id, applied)
         site.notify("phase", name="verify", files=len(done.expected))
@@ -154,7 +156,7 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
         snapshots.write(folder, run)
         site.notify("phase", name="commit")
         ending = partial(_end, site, folder, run)
-        commit.run(site.place, new, plan.entries, finished.entries, after=ending)
+        commit.run(site.place, new, done.before.entries, finished.entries, jobs=site.jobs, after=ending)
     except CareNeeded as error:
         page = incident.record(site, run, "upgrade", phase.name, error, plan.entries)
         error.incident = str(page) if page else None
@@ -174,7 +176,7 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
 
 
 def _record_trees(
-    folder: Path, before: Beside[tuple[bytes, str]], finished: snapshots.Manifest, count: int, jobs: int | None
+    folder: Path, before: Beside[tuple[bytes, str]], finished: snapshots.Manifest, count: int, jobs: Jobs
 ) -> tuple[str, str]:
     """Write the listings of both trees into the run's folder; return their digests, that from before first."""
     after = Beside(finished.digest, count, jobs)
@@ -253,6 +255,8 @@ def _begin(site: Site, plan: Plan, note: str) -> Run:
             counts=dict(plan.counts),
             mapping=str(site.mappings / run_id),
             note=note,
+            payload=snapshots.LINKED if site.link else snapshots.COPIED,
+            executor=workers.name_of(site.jobs),
             shape=rehearsal.shape_of(plan),
         )
         snapshots.write(nascent, run)

@@ -17,6 +17,7 @@ from migrator.engine.exchange import Place
 from migrator.engine.hooks import NO_HOOKS, Hooks
 from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Run
+from migrator.engine.workers import Jobs
 from migrator.errors import MigratorError
 from migrator.plan import Plan
 from migrator.store.ids import DEFAULT_SCHEME, IdScheme
@@ -43,7 +44,8 @@ class Site:
     proved_on_name: str = ""
     hooks: Hooks = NO_HOOKS
     scheme: IdScheme = DEFAULT_SCHEME
-    jobs: int | None = None
+    jobs: Jobs = None
+    link: bool = False  # payload is hard-linked, not copied
     wait: float = 0
     notify: Notify = _silent
     clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))

@@ -15,6 +15,8 @@ from migrator.engine.workers import Beside
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError
 from migrator.site import Outcome, Site, settle
 
+LINK_HAZARD = "payload is one file in both trees; a program that rewrites it in place changes the snapshot too"
+
 
 def rollback(
     site: Site,
@@ -61,7 +63,7 @@ def rollback(
         displaced = site.place.real if run.linked else Path(run.tree)
         ending = partial(recovery.finish_rollback, site.place, folder, run.with_(tree=str(displaced)))
         try:
-            commit.run(site.place, Path(run.tree), live, proven, link=run.link, after=ending)
+            commit.run(site.place, Path(run.tree), live, proven, link=run.link, jobs=site.jobs, after=ending)
         except CareNeeded as error:
             _report(site, run, error)
             raise
@@ -115,7 +117,8 @@ def require_sound(run: Run, before: snapshots.Manifest, full: bool) -> Sequence[
     if found:
         raise CareNeeded(
             f"the snapshot of run {run.run_id} is not what it was: {'; '.join(found[:5])}"
-            + (f"; and {len(found) - 5} more" if len(found) > 5 else ""),
+            + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
+            + (f" (--link: {LINK_HAZARD})" if run.payload == snapshots.LINKED else ""),
             where=run.tree,
             hint=f"migrator snapshots verify {run.run_id}   (the live tree is untouched)",
         )

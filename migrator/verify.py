@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import Executor
+from functools import partial
 
 from migrator.build import Build
 from migrator.engine import tree
 from migrator.engine.snapshots import Manifest, manifest_of
 from migrator.engine.tree import Entry
-from migrator.engine.workers import Beside
+from migrator.engine.workers import Beside, Jobs, spread
 from migrator.errors import MigratorError
 from migrator.plan import Plan
 from migrator.store import codec
-from migrator.store.inventory import Inventory
+from migrator.store.inventory import Inventory, Share
 from migrator.store.layout import METADATA, is_own
 from migrator.store.records import Gen
 
@@ -29,10 +31,12 @@ class VerificationFailed(MigratorError):
         super().__init__(f"the new tree is not what was planned: {shown}")
 
 
-def run(build: Build, plan: Plan, *, jobs: int | None = None) -> Manifest:
+def run(build: Build, plan: Plan, *, jobs: Jobs = None) -> Manifest:
     """The manifest of the new tree, read back from the disk. Raises VerificationFailed."""
     count = len(plan.entries)
-    reading = Beside(lambda: list(_generations(build, plan)), count, jobs)
+    elsewhere = jobs if isinstance(jobs, Executor) else 1
+    share = partial(spread, jobs=elsewhere)
+    reading = Beside(lambda: list(_generations(build, plan, share)), count, jobs)
     try:
         entries, digests = tree.read_back(build.root, jobs)
         findings = [*_attributes(plan, entries), *_payload(build, plan), *_contents(build, digests)]
@@ -82,12 +86,12 @@ def _payload(build: Build, plan: Plan) -> Iterable[str]:
             yield f"{placed.target} is not the copy of {placed.source}"
 
 
-def _generations(build: Build, plan: Plan) -> Iterable[str]:
+def _generations(build: Build, plan: Plan, share: Share) -> Iterable[str]:
     """Before -> after is a bijection, the records are those planned, and each step's own check holds.
 
     Of each generation metadata.json is read, which alone must be enough; the bytes of all files are compared anyway.
     """
-    store = Inventory.read(build.root, plan.before.scheme, (METADATA,))
+    store = Inventory.read(build.root, plan.before.scheme, (METADATA,), share)
     for stage, gen_id in store.gens.keys() ^ plan.after.gens.keys():
         yield f"{stage} {gen_id} is in only one of plan and tree"
     for key, gen in store.gens.items():

@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "site": {"errors", "store", "engine", "plan", "recovery"},
     "incident": {"errors", "engine", "commit", "recovery", "site", "__init__"},
     "rehearsal": {"errors", "store", "plan"},
+    "cluster": {"errors", "engine", "__init__"},
     "runner": STAGES | {"site", "incident", "__init__", "rebuild", "rehearsal"},
     "undo": {"errors", "store", "engine", "commit", "recovery", "site", "incident"},
     "upkeep": {"errors", "store", "engine", "plan", "rebuild", "recovery", "site", "undo"},

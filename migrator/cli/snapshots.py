@@ -14,6 +14,7 @@ from migrator.cli.settings import Settings, complete_runs
 from migrator.engine import snapshots
 from migrator.errors import CareNeeded, MigratorError, UsageError
 from migrator.report import text
+from migrator.undo import LINK_HAZARD
 
 if TYPE_CHECKING:
     from migrator.engine.snapshots import Run
@@ -106,7 +107,8 @@ def verify_command(settings: Settings, run_ids: Sequence[str]) -> int:
             _print_verified(run, damages)
     if screen.wants_json():
         entries = [
-            {"run_id": run.run_id, "tree": run.tree, "sound": not found, "damages": found} for run, found in results
+            {"run_id": run.run_id, "tree": run.tree, "sound": not found, "payload": run.payload, "damages": found}
+            for run, found in results
         ]
         screen.print_json({"snapshots": entries})
     elif not results:
@@ -135,6 +137,8 @@ def _print_verified(run: Run, damages: Sequence[str]) -> None:
         screen.show(f"     {screen.escape(damage)}")
     if len(damages) > _SHOWN:
         screen.show(f"     [dim]and {len(damages) - _SHOWN:,} more; --json lists all[/]")
+    if run.payload == snapshots.LINKED:
+        screen.show(f"     [dim]--link: {LINK_HAZARD}[/]")
 
 
 # -- prune

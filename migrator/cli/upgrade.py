@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from migrator import runner, upkeep
 from migrator.cli import dagster, page, proof, screen
 from migrator.cli import plan as plan_screen
 from migrator.cli.settings import Settings, complete_envs, complete_steps
-from migrator.engine import ledger
+from migrator.engine import ledger, snapshots
 from migrator.engine.exchange import Place
 from migrator.errors import UsageError
 from migrator.report import machine, text
@@ -22,10 +23,12 @@ from migrator.site import Outcome, RunFailed
 from migrator.store.layout import MAPPINGS
 from migrator.store.mappings import MAPPING
 from migrator.store.problems import STALE_TABLE
+from migrator.undo import LINK_HAZARD
 
 if TYPE_CHECKING:
     from migrator.cli.log import Log
     from migrator.engine.snapshots import Run
+    from migrator.engine.workers import Jobs
     from migrator.plan import Plan
     from migrator.site import Site
 
@@ -50,6 +53,8 @@ class Kept:
 @click.option("--override-staging", metavar="REASON", default="", help="Do without the proof on staging; is recorded.")
 @click.option("--wait", metavar="SECONDS", type=click.FloatRange(min=0), default=0, help="Wait for another run to end.")
 @click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Worker processes; by default the cores.")
+@click.option("--link", is_flag=True, help="Hard-link payload: quicker, but old and new tree then share those files.")
+@click.option("--scheduler", metavar="ADDRESS", help="Share the work out to Dask workers, such as tcp://HOST:8786.")
 @screen.yes_option
 @click.option("--confirm", metavar="NAME", help="The env's name, where the settings want it typed.")
 @click.option(
@@ -69,6 +74,8 @@ def command(
     override_staging: str,
     wait: float,
     jobs: int | None,
+    link: bool,
+    scheduler: str | None,
     yes: bool,
     confirm: str | None,
     origin: str | None,
@@ -85,8 +92,8 @@ def command(
     if kept and to is not None and to != kept.to:
         raise UsageError(f"the kept plan goes to {kept.to}, --to says {to}", hint="leave --to out")
     screen.require_name(settings.chosen, confirm)
-    with Log() as log:
-        site = replace(settings.site(log.notify, wait=wait), jobs=jobs)
+    with Log() as log, _hands(settings, jobs, scheduler) as hands:
+        site = replace(settings.site(log.notify, wait=wait), jobs=hands, link=link)
         if origin:
             _stage(settings, site, origin, log)
         try:
@@ -107,6 +114,20 @@ def command(
         spent = log.spent
         kept_report = page.keep(outcome, site, log)
     return _report(outcome, settings, site, spent, kept_report)
+
+
+@contextmanager
+def _hands(settings: Settings, jobs: int | None, scheduler: str | None) -> Iterator[Jobs]:
+    """Who does the work: so many processes, or the workers of a scheduler while the run lasts."""
+    if scheduler is None:
+        yield jobs
+        return
+    if jobs is not None:
+        raise UsageError("--jobs says how many processes, --scheduler whose", hint="leave one of the two out")
+    from migrator import cluster
+
+    with cluster.connected(scheduler, Place.at(settings.data_root)) as workers:
+        yield workers
 
 
 def _standing(site: Site, log: Log) -> str:
@@ -148,6 +169,8 @@ def _agreed(plan: Plan, site: Site, settings: Settings, log: Log, yes: bool, nam
         plan_screen.show_plan(plan, site, "upgrade", warnings=0)
         screen.show(f"{text.totals(plan.counts)}. About {text.estimate(plan)}.", *proof.lines(plan, site))
         screen.show("The live tree is replaced in one act; the one from before is kept as a snapshot.")
+        if site.link:
+            screen.show(f"[yellow]{screen.symbol('warning')}[/] --link: {LINK_HAZARD}")
     return screen.consent(settings.chosen, f"Upgrade {plan_screen.name_of(site)}?", yes=yes, name=name)
 
 
@@ -209,6 +232,8 @@ def _committed(outcome: Outcome, run: Run, mapping: str, site: Site, spent: floa
     ]
     if dagster.is_configured():
         facts.append(("dagster", screen.typed("dagster sync --history"), "lets the instance follow"))
+    if run.payload == snapshots.LINKED:
+        facts.append(("linked", screen.typed("snapshots verify"), LINK_HAZARD))
     stale = [problem.path for problem in outcome.problems if problem.kind == STALE_TABLE]
     if stale:
         facts.append(

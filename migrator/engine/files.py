@@ -97,6 +97,12 @@ def symlink(target: str, path: str | Path, *, dir_fd: int | None = None) -> None
     os.symlink(target, path, dir_fd=dir_fd)
 
 
+def link(name: str, to: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+    """Give a file a second name: one file then, in both trees."""
+    _point("link", to)
+    os.link(name, to, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd, follow_symlinks=False)
+
+
 def set_link_attributes(name: str, owner: tuple[int, int] | None, mtime_ns: int, *, dir_fd: int | None = None) -> None:
     """Give a symbolic link its owner and its time."""
     _point("attributes", name)

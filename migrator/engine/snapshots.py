@@ -23,6 +23,7 @@ from migrator.engine import files
 from migrator.engine.tree import FILE, Entry, hash_files, walk_shared
 from migrator.errors import CareNeeded, UsageError
 
+COPIED, LINKED = "copied", "linked"
 BUILDING, COMMITTED, FAILED, ROLLED_BACK = "building", "committed", "failed", "rolled-back"
 BEFORE, AFTER = "before.manifest", "after.manifest"
 RUN_FILE, LOG = "run.json", "log.jsonl"
@@ -51,6 +52,8 @@ class Run:
     mapping: str = ""
     pruned: bool = False
     note: str = ""
+    payload: str = COPIED  # or LINKED: then both trees share the files that no step rewrites
+    executor: str = ""  # who copied, where not forked children of the run
     shape: dict[str, dict[str, int]] = field(default_factory=dict)  # of the store that the run met
 
     def with_(self, **values: Any) -> Run:

@@ -1,16 +1,19 @@
 """Trees of files: listed, built beside one another, hashed. Knows no generations.
 
-A build copies (never hard-links: a pipeline that rewrites in place would change both trees) and hashes on the way.
+A build copies and hashes on the way; it hard-links only what it is told to, since who rewrites a linked file in place
+changes both trees.
 Modes, owners, times, extended attributes and symbolic links stay; what a recipe rewrites keeps mode and owner.
 Both passes are maps over chunks of folders; workers decide no order.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -19,7 +22,7 @@ from typing import NamedTuple
 
 from migrator.engine import files
 from migrator.engine.tokens import Batch, Hit, Tokens
-from migrator.engine.workers import cut, spread
+from migrator.engine.workers import Jobs, cut, spread
 from migrator.errors import MigratorError, TryAgain
 
 FOLDER, FILE, LINK, OTHER = "d", "f", "l", "?"
@@ -29,6 +32,7 @@ _FILES_PER_UNIT = 6  # in what lies below the spine, about
 _LARGEST_CHUNK = 40_000  # of cost, about 20,000 files: so that progress moves on large stores
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_UNLINKABLE = (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS)
 _BLOCK = 1 << 20  # larger files are read piece by piece
 
 
@@ -57,12 +61,12 @@ def walk(root: Path, start: str = "", stop: str = "") -> list[Entry]:
     return list(map(Entry._make, _rows(root, start, stop)))
 
 
-def walk_shared(root: Path, jobs: int | None = None) -> list[Entry]:
+def walk_shared(root: Path, jobs: Jobs = None) -> list[Entry]:
     """What `walk` gives, by several processes where the tree is large."""
     return [Entry._make(row) for rows, _ in _parts(root, jobs, read=False) for row in rows]
 
 
-def read_back(root: Path, jobs: int | None = None) -> tuple[list[Entry], dict[str, str]]:
+def read_back(root: Path, jobs: Jobs = None) -> tuple[list[Entry], dict[str, str]]:
     """What `walk` gives and the digest of each file's content by path, read now; "" where it cannot be read."""
     found = _parts(root, jobs, read=True)
     entries = [Entry._make(row) for rows, _ in found for row in rows]
@@ -70,7 +74,7 @@ def read_back(root: Path, jobs: int | None = None) -> tuple[list[Entry], dict[st
     return entries, dict(zip([entry.path for entry in entries if entry.kind == FILE], digests, strict=True))
 
 
-def _parts(root: Path, jobs: int | None, *, read: bool) -> list[tuple[list[_Row], list[str]]]:
+def _parts(root: Path, jobs: Jobs, *, read: bool) -> list[tuple[list[_Row], list[str]]]:
     units = _units(root)
     count = len(units) * _FILES_PER_UNIT
     step = len(units) // cut(count, jobs) + 1
@@ -151,21 +155,22 @@ def _walk(fd: int, prefix: str, rows: list[_Row], start: list[str], stop: list[s
                 os.close(child)
 
 
-def differences(root: Path, before: Sequence[Entry], jobs: int | None = None) -> list[str]:
+def differences(root: Path, before: Sequence[Entry], jobs: Jobs = None) -> list[str]:
     """Paths of a tree that are not the very same as in its listing from before (any attribute, change times too)."""
     cuts = [place for place, entry in enumerate(before) if entry.path.count("/") == _SPINE_DEPTH]
     step = len(cuts) // cut(len(before), jobs) + 1
-    parts = list(pairwise([0, *cuts[step::step], len(before)]))
-
-    found = spread(partial(_part_differing, root, before), parts, len(before), jobs)
+    ranges = pairwise([0, *cuts[step::step], len(before)])
+    parts = [
+        (before[first:last], before[first].path if first else "", before[last].path if last < len(before) else "")
+        for first, last in ranges
+    ]
+    found = spread(partial(_part_differing, root), parts, len(before), jobs)
     return sorted(path for paths in found for path in paths)
 
 
-def _part_differing(root: Path, before: Sequence[Entry], part: tuple[int, int]) -> list[str]:
-    first, last = part
-    start = before[first].path if first else ""
-    stop = before[last].path if last < len(before) else ""
-    return _differing(before[first:last], _rows(root, start, stop))
+def _part_differing(root: Path, part: tuple[Sequence[Entry], str, str]) -> list[str]:
+    before, start, stop = part
+    return _differing(before, _rows(root, start, stop))
 
 
 def _differing(before: Sequence[Entry], after: Sequence[_Row]) -> list[str]:
@@ -179,6 +184,7 @@ def _differing(before: Sequence[Entry], after: Sequence[_Row]) -> list[str]:
 
 
 Content = bytes | Callable[[bytes], bytes | None]
+LINKED = "linked"  # in the place of a content: the file itself, under a second name
 
 
 @dataclass(frozen=True)
@@ -211,7 +217,7 @@ class _Folder:
     entry: Entry
     target: str
     made: bool
-    members: list[tuple[Entry, str, Content | None]]  # entry, new name, new content
+    members: list[tuple[Entry, str, Content | str | None]]  # entry, new name, new content or LINKED
 
 
 @dataclass(frozen=True)
@@ -251,15 +257,17 @@ def build(
     *,
     places: Mapping[str, str] | None = None,
     tokens: Tokens | None = None,
-    jobs: int | None = None,
+    linked: Callable[[str], bool] | None = None,
+    jobs: Jobs = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Built:
     """Write the new tree at `target`, which must not exist; `progress` is called with (files, bytes) done so far.
 
-    `places` is what `targets` gives, where that is known.
+    `places` is what `targets` gives, where that is known; `linked` says which files, by their path today, are
+    hard-linked where the recipe does not rewrite them: see `as_linked`.
     """
     places = places or targets(entries, recipe.moves)
-    folders = _folders(entries, places, recipe)
+    folders = _folders(entries, places, recipe, linked)
     for folder in folders:
         if folder.made:
             files.make_dir(target / folder.target if folder.target else target, 0o700)
@@ -273,6 +281,8 @@ def build(
             progress(done_files, done_bytes)
 
     copy = partial(_copy_chunk, str(source), str(target), tokens)
+    if isinstance(jobs, Executor):
+        copy = partial(_copy_once, copy, target)
     chunks = _chunks(folders, count, jobs)
     placed: list[Placed] = []
     hits: list[Hit] = []
@@ -291,7 +301,23 @@ def build(
     return Built(placed, hits)
 
 
-def _folders(entries: Sequence[Entry], places: Mapping[str, str], recipe: Recipe) -> list[_Folder]:
+def as_linked(root: Path, before: Sequence[Entry], linked: Callable[[str], bool], jobs: Jobs = None) -> list[Entry]:
+    """The listing of a tree after some of its files were hard-linked, which gives them another change time.
+
+    Raises TryAgain where anything else differs from the listing before.
+    """
+    now = walk_shared(root, jobs)
+    kept = [new._replace(ctime_ns=old.ctime_ns) if linked(new.path) else new for old, new in zip(before, now)]  # noqa: B905
+    if kept != before or len(now) != len(before):
+        changed = _differing(before, kept) or _differing(before, now)
+        text = f"somebody changed the data root during the run: {changed[0] or '.'}"
+        raise TryAgain(text, where=root, hint="stop the pipeline (or let it take the lock), then repeat the command")
+    return now
+
+
+def _folders(
+    entries: Sequence[Entry], places: Mapping[str, str], recipe: Recipe, linked: Callable[[str], bool] | None
+) -> list[_Folder]:
     folders: dict[str, _Folder] = {}
     for entry in entries:
         if entry.kind == FOLDER:
@@ -300,12 +326,14 @@ def _folders(entries: Sequence[Entry], places: Mapping[str, str], recipe: Recipe
         if entry.path and entry.kind != FOLDER:
             parent = folders[entry.path.rpartition("/")[0]]
             target = places[entry.path]
-            content = recipe.contents.get(entry.path)
+            content: Content | str | None = recipe.contents.get(entry.path)
+            if content is None and linked and entry.kind == FILE and linked(entry.path):
+                content = LINKED
             parent.members.append((entry, target.rpartition("/")[2], content))
     return list(folders.values())
 
 
-def _chunks(folders: list[_Folder], count: int, jobs: int | None) -> list[list[_Folder]]:
+def _chunks(folders: list[_Folder], count: int, jobs: Jobs) -> list[list[_Folder]]:
     """Folders in order, cut between units (what lies below the spine) into shares of about equal cost."""
     units: list[list[_Folder]] = []
     for folder in folders:
@@ -346,6 +374,20 @@ def _copy_chunk(source: str, target: str, tokens: Tokens | None, folders: list[_
     return digests, [(*hit,) for hit in batch.close()] if batch else [], size
 
 
+def _copy_once(copy: Callable[[list[_Folder]], _Copied], target: Path, folders: list[_Folder]) -> _Copied:
+    """Copy some folders for an executor: durably, where the caller's own sync may not reach, and never a second time.
+
+    A worker that is taken for lost may still write. So nobody writes over what another has begun: then the run ends.
+    """
+    try:
+        copied = copy(folders)
+    except FileExistsError as error:
+        text = "a worker was lost: what it had begun is not copied a second time"
+        raise TryAgain(text, where=error.filename, hint="repeat the command") from None
+    files.sync_file_system(target)
+    return copied
+
+
 def _copy_members(
     source: str, target: str, folder: _Folder, batch: Batch | None, digests: list[tuple[str, str]]
 ) -> None:
@@ -361,6 +403,9 @@ def _copy_members(
                     files.symlink(entry.target, name, dir_fd=to_fd)
                     files.set_link_attributes(name, _owner(entry), entry.mtime_ns, dir_fd=to_fd)
                     digests.append(("", ""))
+                    continue
+                if isinstance(content, str):
+                    digests.append(_link_file(from_fd, to_fd, entry, name, below + name, batch))
                     continue
                 try:
                     read_fd = os.open(entry.path[start:], _READ, dir_fd=from_fd)
@@ -407,14 +452,40 @@ def _copy_file(
     return before, after
 
 
-def _copy_blocks(read_fd: int, write_fd: int, entry: Entry, path: str, batch: Batch | None) -> str:
-    """Copy a large file block by block and return its digest."""
+def _link_file(from_fd: int, to_fd: int, entry: Entry, name: str, path: str, batch: Batch | None) -> tuple[str, str]:
+    """Give a file its second name, read it under that, and return its digest twice."""
+    try:
+        files.link(entry.path.rpartition("/")[2], name, src_dir_fd=from_fd, dst_dir_fd=to_fd)
+    except FileNotFoundError as error:
+        raise TryAgain(f"a file changed during the run: {error.strerror}", where=entry.path) from None
+    except OSError as error:
+        if error.errno not in _UNLINKABLE:
+            raise
+        hint = "leave --link out: all is copied then"
+        raise MigratorError(f"a file cannot be linked: {error.strerror}", where=entry.path, hint=hint) from None
+    read_fd = os.open(name, _READ, dir_fd=to_fd)
+    try:
+        if entry.size > _BLOCK:
+            digest = _copy_blocks(read_fd, None, entry, path, batch)
+        else:
+            data = os.read(read_fd, entry.size + 1)
+            digest = hash_bytes(data)
+            if batch:
+                batch.add(path, data)
+    finally:
+        os.close(read_fd)
+    return digest, digest
+
+
+def _copy_blocks(read_fd: int, write_fd: int | None, entry: Entry, path: str, batch: Batch | None) -> str:
+    """Copy a large file block by block, or only read it, and return its digest."""
     search = batch.tokens.search(path) if batch else None
     digest = new_digest()
     left = entry.size + 1
     while left > 0 and (data := os.read(read_fd, min(left, _BLOCK))):
         digest.update(data)
-        files.write(write_fd, data, path)
+        if write_fd is not None:
+            files.write(write_fd, data, path)
         if search:
             search.feed(data)
         left -= len(data)
@@ -516,7 +587,7 @@ def hash_bytes(data: bytes) -> str:
     return new_digest(data).hexdigest()
 
 
-def hash_files(root: Path, paths: Sequence[str], jobs: int | None = None) -> dict[str, str]:
+def hash_files(root: Path, paths: Sequence[str], jobs: Jobs = None) -> dict[str, str]:
     """Path -> digest of its content, read now; "" for a file that cannot be read."""
     step = len(paths) // cut(len(paths), jobs) + 1
     parts = [paths[start : start + step] for start in range(0, len(paths), step)]

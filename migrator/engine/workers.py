@@ -1,25 +1,41 @@
-"""Work beside this process, in forked children that die with their parent.
+"""Work that is shared out: to forked children that die with their parent, or to any executor.
 
 A child inherits what the parent has in memory, so nothing is sent to it; only its result comes back by a pipe, as plain
-values (texts, bytes, numbers, tuples, lists, dicts): marshal reads those five times as fast as pickle.
+values (texts, bytes, numbers, tuples, lists, dicts): marshal reads those five times as fast as pickle. An executor is
+sent each part, and what all parts have in common once a process.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
+import io
 import marshal
 import os
 import pickle
 import signal
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from functools import partial
-from typing import Generic, TypeVar
+from itertools import islice
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from migrator.errors import TryAgain
 
 P = TypeVar("P")
 T = TypeVar("T")
 _SERIAL_FILES = 3_000  # below this a child costs more than it gives
 _NUMBER = 4  # bytes of a part's number in the queue
+_PART_FILES, _FEWEST_PARTS = 3_000, 8  # of what an executor gets: it does not say how many workers it has
+_LARGE = 1_000  # entries of a dictionary that many parts have in common, such as the names of a whole store
+_KEPT = 16  # common things that a worker keeps unpacked
+_AHEAD = 64  # parts that an executor has at a time: what is sent must not fill the memory
+_PATIENCE = 60.0  # seconds for parts that are under way, when one has failed
+
+# How work is shared: by an executor, by so many processes of this machine, or (None) by as many as it has cores.
+Jobs = int | Executor | None
 
 
 def cores() -> int:
@@ -27,13 +43,25 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def processes(count: int, jobs: int | None = None) -> int:
-    """How many processes work on `count` files: as many as asked for, else one where a child would cost more."""
-    return jobs or (cores() if count >= _SERIAL_FILES else 1)
+def processes(count: int, jobs: Jobs = None) -> int:
+    """How many processes of ours work on `count` files: as many as asked for, else one where a child would cost more.
+
+    A process with threads (those of an executor, or a caller's) must not fork: a child would inherit their locks.
+    """
+    if isinstance(jobs, int):
+        return jobs
+    return cores() if jobs is None and count >= _SERIAL_FILES and threading.active_count() == 1 else 1
 
 
-def cut(count: int, jobs: int | None = None) -> int:
+def name_of(jobs: Jobs) -> str:
+    """What a record calls the executor, "" where there is none."""
+    return str(getattr(jobs, "address", type(jobs).__name__)) if isinstance(jobs, Executor) else ""
+
+
+def cut(count: int, jobs: Jobs = None) -> int:
     """Into how many parts work on `count` files is cut: enough for the slower process to leave some to the other."""
+    if isinstance(jobs, Executor):
+        return max(count // _PART_FILES, _FEWEST_PARTS)
     workers = processes(count, jobs)
     return 1 if workers == 1 else 4 * workers
 
@@ -42,13 +70,16 @@ def spread(
     function: Callable[[P], T],
     parts: Sequence[P],
     count: int,
-    jobs: int | None = None,
+    jobs: Jobs = None,
     done: Callable[[T], None] | None = None,
 ) -> list[T]:
     """The function of each part, in their order; whichever process is free, this one too, takes the next part.
 
     `done` hears of each part that is finished here. Results are plain values. A pipe holds the numbers of 16,000 parts.
+    For an executor, function and parts must be such as can be pickled.
     """
+    if isinstance(jobs, Executor) and len(parts) > 1:
+        return _submitted(jobs, function, parts, done)
     workers = min(processes(count, jobs), len(parts)) or 1
     queue = _queue(len(parts))
     take = partial(_take, function, parts, queue)
@@ -95,13 +126,105 @@ def _die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+# -- by an executor
+
+
+class Common(NamedTuple):
+    """Something that many parts need, pickled: an executor may well send it to each worker only once."""
+
+    key: str
+    data: bytes
+
+
+class _Packer:
+    """Pickles parts. Large dictionaries are left out of them and sent beside them, as is the function."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[object, Common]] = {}  # with the object itself, so that no other gets its id
+
+    def common(self, thing: object) -> Common:
+        """A thing that is pickled once, however often it is asked for."""
+        if id(thing) not in self._found:
+            data = pickle.dumps(thing, pickle.HIGHEST_PROTOCOL)
+            self._found[id(thing)] = (thing, Common(hashlib.sha256(data).hexdigest(), data))
+        return self._found[id(thing)][1]
+
+    def packed(self, part: object) -> tuple[bytes, list[Common]]:
+        """A part, and what it needs beside the function."""
+        needed: dict[str, Common] = {}
+        packer = self
+
+        class Pickler(pickle.Pickler):
+            def persistent_id(self, thing: object) -> str | None:
+                if type(thing) is not dict or len(thing) < _LARGE:
+                    return None
+                common = packer.common(thing)
+                needed[common.key] = common
+                return common.key
+
+        buffer = io.BytesIO()
+        Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(part)
+        return buffer.getvalue(), list(needed.values())
+
+
+_kept: dict[str, Any] = {}  # key -> thing; of a worker
+
+
+def _unpacked(common: Common) -> Any:
+    if common.key not in _kept:
+        while len(_kept) >= _KEPT:
+            _kept.pop(next(iter(_kept)), None)
+        _kept[common.key] = pickle.loads(common.data)
+    return _kept[common.key]
+
+
+def _do(part: bytes, function: Common, *others: Common) -> bytes:
+    """What a worker does: unpack, call, pack the plain value."""
+    things = {common.key: _unpacked(common) for common in others}
+
+    class Unpickler(pickle.Unpickler):
+        def persistent_load(self, key: str) -> Any:
+            return things[key]
+
+    return marshal.dumps(_unpacked(function)(Unpickler(io.BytesIO(part)).load()))
+
+
+def _submitted(
+    executor: Executor, function: Callable[[P], T], parts: Sequence[P], done: Callable[[T], None] | None
+) -> list[T]:
+    """The function of each part by an executor. Where one fails, those under way have ended before it is told."""
+    packer = _Packer()
+    common = packer.common(function)
+    results: dict[int, T] = {}
+    running: dict[Future[bytes], int] = {}
+    places = iter(range(len(parts)))
+    try:
+        while True:
+            for place in islice(places, _AHEAD - len(running)):
+                part, others = packer.packed(parts[place])
+                running[executor.submit(_do, part, common, *others)] = place
+            if not running:
+                return [results[place] for place in range(len(parts))]
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                result = results[running.pop(future)] = marshal.loads(future.result())
+                if done:
+                    done(result)
+    except BrokenExecutor as error:
+        raise TryAgain(f"a worker was lost: {error}", hint="repeat the command") from error
+    finally:
+        wait([future for future in running if not future.cancel()], _PATIENCE)
+
+
+# -- beside this process
+
+
 class Beside(Generic[T]):
     """A function that runs in a forked child while this process goes on; its value comes back by a pipe.
 
-    With `count` files too few, or one job, it runs at once and here.
+    With `count` files too few, one job or an executor it runs at once and here.
     """
 
-    def __init__(self, function: Callable[[], T], count: int, jobs: int | None = None) -> None:
+    def __init__(self, function: Callable[[], T], count: int, jobs: Jobs = None) -> None:
         self._value: list[T] = []
         self._pid = 0
         if processes(count, jobs) == 1:
@@ -153,4 +276,5 @@ def _outcome(function: Callable[[], T]) -> bytes:
     try:
         return _RETURNED + marshal.dumps(function())  # type: ignore[arg-type] # plain values
     except Exception as error:  # noqa: BLE001 - carried to the parent, which raises it
-        return _RAISED + pickle.dumps(error)
+        error.__cause__ = error.__context__ = None  # they may be of a class that nobody can unpack
+        return _RAISED + pickle.dumps(error.with_traceback(None))

@@ -53,6 +53,11 @@ def is_own(path: str) -> bool:
     return path == OWN or path.startswith(OWN + "/")
 
 
+def is_payload(path: str) -> bool:
+    """Whether a path is that of a file of a generation, or of something deeper in it, but of none of the JSON files."""
+    return path.startswith(f"{GENS}/") and path.count("/") > 2 and path.rpartition("/")[2] not in DOCUMENTS
+
+
 def is_derived(path: str) -> bool:
     """Whether a path lies in a folder of derived tables (5_parsing, 6_summary, 7_*)."""
     top, slash, _ = path.partition("/")

@@ -39,7 +39,7 @@ def test_help_loads_nothing_heavy(here: Path) -> None:
         "from migrator.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'pandas', 'structlog', 'rich', 'pydantic', 'dagster', 'numpy'}\n"
+        "heavy = {'pandas', 'structlog', 'rich', 'pydantic', 'dagster', 'numpy', 'dask', 'distributed'}\n"
         "print('loaded:', sorted(heavy & {name.partition('.')[0] for name in sys.modules}))\n"
     )
     env = {**os.environ, "PYTHONPATH": str(PACKAGE)}
