@@ -23,7 +23,7 @@ def test_an_error_comes_back_without_what_it_came_from() -> None:
     tblib.install(MigratorError)
     beside = Beside(fail, 1, jobs=2)
     try:
-        with pytest.raises(MigratorError, match="^told$") as told:
+        with pytest.raises(MigratorError, match="told") as told:
             beside.result()
     finally:
         copyreg.dispatch_table.pop(MigratorError)
