@@ -51,7 +51,7 @@ class UnknownIds(UserWarning):
     def __init__(self, ids: Sequence[str]) -> None:
         self.ids = tuple(ids)
         shown = ", ".join(self.ids[:5]) + (f" and {len(self.ids) - 5:,} more" if len(self.ids) > 5 else "")
-        super().__init__(f"{len(self.ids):,} ids are unknown here and were kept: {shown}")
+        super().__init__(f"unknown here, and kept as they are ({len(self.ids):,}): {shown}")
 
 
 def open(data_root: str | os.PathLike[str], *, migrations: str | os.PathLike[str] | None = None) -> View:

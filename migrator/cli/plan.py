@@ -132,7 +132,8 @@ def show_plan(plan: Plan, site: Site, verb: str, warnings: int = 2) -> None:
     encoding = sys.stdout.encoding or "ascii"
     screen.show(head(plan, site, verb), "", text.steps_table(plan, encoding), "")
     screen.show("[bold]Checks[/] [dim]on the planned result[/]", text.checks_table(plan, free(site), encoding), "")
-    screen.show(f"{screen.mark('change')}  {text.rebuilt(plan)}", "")
+    if plan.rebuilt:
+        screen.show(f"{screen.mark('change')}  {text.rebuilt(plan)}", "")
     if plan.problems:
         screen.show("[bold]Issues[/]", *text.issue_lines(plan.problems, encoding, warnings), "")
 

@@ -215,7 +215,7 @@ def _committed(outcome: Outcome, run: Run, mapping: str, site: Site, spent: floa
             (
                 "stale",
                 screen.typed("status"),
-                f"lists {text.many(len(stale), 'table')} that still speak of old ids",
+                f"lists {text.many(len(stale), 'table')} still speaking of old ids",
             )
         )
     screen.show_facts(facts)

@@ -126,7 +126,7 @@ def _verdict(plan: Plan, outcome: Outcome | None) -> str:
     if _happened(outcome):
         return _said("", "Committed", "The new tree is in place; the one from before is kept as a snapshot.")
     if blocking:
-        return _said("bad", "Blocked", f"{many(blocking, 'issue')} must be settled first. All are listed below.")
+        return _said("bad", "Blocked", f"{many(blocking, 'issue')} to settle first; see below.")
     warnings = many(len(plan.problems), "warning")
     return _said("", "Ready", f"Nothing stands against this plan; {warnings}.")
 
@@ -243,8 +243,8 @@ def _proven(plan: Plan) -> str:
     """What a committed run has proven on the tree that was read back: else it would not have been committed."""
     kept, made = len(plan.mapping), plan.counts["created"]
     rows = (
-        ("every old generation is in the new tree, once", _HOLDS, f"{kept:,} generations, {made:,} made"),
-        ("every record says what was planned", _HOLDS, f"{len(plan.after.gens):,} records"),
+        ("every old generation is in the new tree, once", _HOLDS, f"{many(kept, 'generation')}, {made:,} made"),
+        ("every record says what was planned", _HOLDS, many(len(plan.after.gens), "record")),
         ("what no step rewrites has the bytes that it had", _HOLDS, f"{len(plan.entries):,} files and folders"),
         ("each step's own checks", _HOLDS, many(len(plan.steps), "step")),
     )
