@@ -19,7 +19,7 @@ from migrator.site import Site, copy_mappings
 from tests.cli.conftest import STORE, Cli, as_tree
 from tests.random_stores import read_tree, write_tree
 
-KEYS = ["status", "run_id", "steps", "mapping", "snapshot", "counts", "issues"]
+KEYS = ["status", "run_id", "steps", "mapping", "snapshot", "counts", "issues", "report", "record", "undo"]
 SETTINGS = """
 [env.staging]
 data_root = "staging"
