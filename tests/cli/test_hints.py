@@ -95,6 +95,8 @@ ERRORS: list[tuple[str, Prepare | None, str]] = [
     ("no policy", None, "--data-root data snapshots prune"),
     ("no snapshot", None, "--data-root data snapshots verify 20200101-000000"),
     ("no project", None, "new x"),
+    ("no such id", None, "--data-root data explain nothing-like-it"),
+    ("nearly an id", None, "--data-root data explain old-drafft"),
     ("unknown command", None, "upgrate"),
     ("unknown option", None, "--data-root data plan --forse"),
 ]
@@ -103,7 +105,8 @@ ERRORS: list[tuple[str, Prepare | None, str]] = [
 def last(answer_err: str) -> list[str]:
     """The words of the last line's command."""
     label, _, rest = answer_err.rstrip().splitlines()[-1].partition(": ")
-    assert label.strip() in ("hint", "next"), answer_err
+    assert label.strip() in ("hint", "next") or label.strip().startswith("migrator "), answer_err
+    rest = rest or label.strip()
     words = shlex.split(command_of(rest))
     assert words[0] == "migrator", answer_err
     return words[1:]

@@ -13,7 +13,8 @@ import pytest
 from migrator import IdScheme, runner
 from migrator.demo import make_legacy_store
 from migrator.engine.exchange import Place
-from migrator.report.html import MAPPING_ROWS, render_plan
+from migrator.report.html import render_plan
+from migrator.report.listings import MAPPING_ROWS
 from migrator.site import Site, shipped_migrations
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
