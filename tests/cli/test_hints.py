@@ -14,18 +14,10 @@ from migrator.cli import COMMANDS
 from migrator.engine import lock
 from migrator.engine.exchange import Place
 from migrator.errors import CareNeeded
-from tests.cli.conftest import STORE, Cli, as_tree
-from tests.random_stores import write_tree
+from tests.cli.conftest import Cli
 from tests.test_docs import complaint
 
 PACKAGE = Path(runner.__file__).parent
-SETTINGS = """
-[env.staging]
-data_root = "staging"
-[env.prod]
-data_root = "data"
-proved_on = "staging"
-"""
 
 
 def hints(source: str) -> Iterator[str]:
@@ -136,9 +128,7 @@ def test_steps_that_were_edited(cli: Cli, root: Path) -> None:
     works(cli, last(answer.err))
 
 
-def test_what_staging_has_not_proven(cli: Cli, root: Path) -> None:
-    write_tree(as_tree(STORE), root.parent / "staging")
-    (root.parent / "migrator.toml").write_text(SETTINGS)
+def test_what_staging_has_not_proven(cli: Cli, project: Path) -> None:
     answer = cli("--env", "prod", "upgrade", "--yes")
     assert answer.code == 4
     works(cli, last(answer.err))
