@@ -137,6 +137,8 @@ def _print_way(facts: dict[str, Any]) -> None:
 def _print_family(facts: dict[str, Any]) -> None:
     show("\n[bold]Lineage[/]")
     rows = table("", "", "", "", "")
+    for column in rows.columns[:2]:  # ids stay whole as long as there is anything else to fold
+        column.no_wrap = True
     for number, one in enumerate(reversed(facts["lineage"])):
         name = escape(one["gen_id"])
         if one["missing"]:

@@ -232,7 +232,7 @@ def rebuilt(plan: Plan) -> str:
     tables = sum(path in REBUILT_TABLES for path in plan.rebuilt)
     counts = {"derived table": tables, "manifest": len(plan.rebuilt) - tables}
     found = " and ".join(many(count, name) for name, count in counts.items() if count)
-    return f"{found} {'is' if len(plan.rebuilt) == 1 else 'are'} made anew from the result" if found else ""
+    return f"{found} {'is' if len(plan.rebuilt) == 1 else 'are'} made anew" if found else ""
 
 
 def estimate(plan: Plan) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 import shlex
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from migrator import runner
-from migrator.cli import COMMANDS
+from migrator.cli import COMMANDS, screen
 from migrator.engine import lock
 from migrator.engine.exchange import Place
 from migrator.errors import CareNeeded
@@ -178,3 +180,14 @@ def test_three_hundred_issues_are_a_digest_and_the_file_that_lists_them(cli: Cli
     cli(*words)
     listed = (root.parent / words[-1] / "issues.csv").read_text()
     assert listed.count("missing-metadata") == 300
+
+
+def test_a_narrow_terminal_wraps_the_message_at_words_and_breaks_no_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    command = "migrator --data-root /a/very/long/path/to/a/data/root status"
+    screen.say_error("one two three four five six seven eight nine", None, None, command)
+    said = click.unstyle(capsys.readouterr().err)
+    assert said == f"error: one two three four five six seven\n       eight nine\n  next: {command}\n"
