@@ -6,6 +6,7 @@ whether they are still true.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,34 +82,31 @@ def shown(raw: str) -> str:
     return "\n".join(line.rstrip() for line in lines).strip("\n")
 
 
-def at_terminal(command: str, folder: Path, environment: dict[str, str], answer: str = "") -> tuple[int, str]:
-    """Run a line of shell at a terminal; once it asks, somebody types the answer. Its exit code and the screen."""
+def terminal(
+    words: Sequence[str], folder: Path, environment: Mapping[str, str], *, columns: int = COLUMNS, answer: str = ""
+) -> tuple[int, str]:
+    """Run a program at a terminal; once it asks, somebody types the answer. Its exit code, and all that it wrote."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
     with subprocess.Popen(
-        ["bash", "-c", command],
-        cwd=folder,
-        env=environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
+        words, cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
     ) as process:
         os.close(theirs)
         raw = b""
-        while True:
-            try:
-                found = os.read(ours, 65536)
-            except OSError:  # the last one has closed it
-                break
-            if not found:
-                break
-            raw += found
-            if answer and raw.decode(errors="ignore").endswith(ASKS):
-                os.write(ours, answer.encode() + b"\n")
-                answer = ""
+        with contextlib.suppress(OSError):  # EIO: the last one that held the terminal has gone
+            while found := os.read(ours, 65536):
+                raw += found
+                if answer and raw.decode(errors="ignore").endswith(ASKS):
+                    os.write(ours, answer.encode() + b"\n")
+                    answer = ""
     os.close(ours)
-    return process.returncode, shown(raw.decode().replace("\r\n", "\n"))
+    return process.returncode, raw.decode()
+
+
+def at_terminal(command: str, folder: Path, environment: Mapping[str, str], answer: str = "") -> tuple[int, str]:
+    """A line of shell at a terminal: its exit code and what is on the screen at its end."""
+    code, raw = terminal(["bash", "-c", command], folder, environment, answer=answer)
+    return code, shown(raw.replace("\r\n", "\n"))
 
 
 # -- a clone

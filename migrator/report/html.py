@@ -89,7 +89,7 @@ def _happened(outcome: Outcome | None) -> bool:
 
 
 def _title(plan: Plan, outcome: Outcome | None) -> str:
-    return f"Run {outcome.run.run_id}" if outcome and outcome.run else f"Plan {plan.fingerprint[:8]}"
+    return f"Run {outcome.run.run_id}" if outcome and outcome.run else f"Plan {plan.fingerprint[:6]}"
 
 
 def _head(plan: Plan, site: Site | None, outcome: Outcome | None) -> str:

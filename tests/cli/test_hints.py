@@ -23,15 +23,19 @@ PACKAGE = Path(runner.__file__).parent
 
 
 def hints(source: str) -> Iterator[str]:
-    """Every text that becomes a hint, `{}` standing for what is put in."""
+    """Every text that becomes a hint or is given to `typed`, X standing for what is put in."""
     for node in ast.walk(ast.parse(source)):
-        value = node.value if isinstance(node, ast.keyword) and node.arg == "hint" else None
+        value: ast.AST | None = node.value if isinstance(node, ast.keyword) and node.arg == "hint" else None
+        before = ""
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["hint"]:
             value = node.value
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("typed", "screen.typed"):
+            value, before = node.args[0], "migrator "
         if isinstance(value, ast.Constant) and isinstance(value.value, str):
-            yield value.value
+            yield before + value.value
         if isinstance(value, ast.JoinedStr):
-            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in value.values)
+            parts = (str(part.value) if isinstance(part, ast.Constant) else "X" for part in value.values)
+            yield before + "".join(parts)
 
 
 def command_of(line: str) -> str:
@@ -41,7 +45,7 @@ def command_of(line: str) -> str:
 
 def test_every_command_in_a_hint_exists() -> None:
     found = {hint for path in PACKAGE.rglob("*.py") for hint in hints(path.read_text()) if hint.startswith("migrator ")}
-    assert len(found) > 15
+    assert len(found) > 30
     assert {hint: why for hint in found if (why := complaint(command_of(hint)))} == {}
     words = {hint: command_of(hint).split() for hint in found}
     assert [hint for hint, parts in words.items() if {"DIR", "FILE", "REASON", "...", "NAME"} & set(parts)] == []
