@@ -200,7 +200,7 @@ class PlanTables:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count:,} {verb}" for verb, count in self.counts.items())
-        return f"<plan of {len(self.steps)} steps: {counts}; {len(self.plan.blocking)} blocking issues>"
+        return f"<plan: {len(self.steps)} pending; {counts}; {len(self.plan.blocking)} blocking>"
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> pd.DataFrame:
