@@ -21,7 +21,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo example migrate-staging migrate-prod rollback test check format docs torture bench lock clean
+.PHONY: help setup demo example migrate-staging migrate-prod rollback test check format docs links torture bench lock clean
 
 help: ## show this list
 	@echo 'Usage: make TARGET [ARGS="options for the command behind it"]'
@@ -88,10 +88,15 @@ format: setup ## format the code and repair what lint can (applied steps stay as
 	@$(BIN)/ruff check --fix --exclude migrations .
 	@$(BIN)/ruff format .
 
-docs: setup ## build the documentation into build/docs and run its examples; a warning or a dead link is an error
+docs: setup ## build the documentation into build/docs and run its examples; a warning or a dead link inside is an error
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
+	@$(BIN)/sphinx-build -q -W --keep-going -b doctest docs build/doctest
 	@$(BIN)/python -m pytest -q tests/test_docs.py tests/test_testing.py -k 'docs or worked_example'
 	@echo 'build/docs/index.html'
+
+links: setup ## follow the links that lead out of the documentation; without a network it says so and is no failure
+	@$(BIN)/sphinx-build -Q -b linkcheck docs build/links || true
+	@$(BIN)/python docs/links.py build/links/output.json
 
 torture: setup ## the long sweeps: every crash point, power cuts, large stores (about 20 minutes on 2 cores)
 	@$(BIN)/python -m tests.torture $(ARGS)

@@ -74,7 +74,7 @@ def leftovers(hits: Iterable[Hit]) -> list[Problem]:
     problems = []
     for path, found in by_file.items():
         if is_derived(path) and path not in REBUILT_TABLES:
-            text = f"mentions old ids {len(found)} times; it is not rewritten"
+            text = f"mentions old ids {len(found)} time{'' if len(found) == 1 else 's'}; it is not rewritten"
             problems.append(Problem(LEFTOVER_REFERENCE, path=path, message=text))
             continue
         for hit in found[:LEFTOVERS_PER_FILE]:

@@ -306,7 +306,8 @@ def _require_fitting(place: Place, source: Path, wanted: Sequence[str], scheme: 
             )
     if problems:
         lines = "; ".join(f"{p.kind} {p.path}: {p.message}" for p in problems[:5])
-        raise DecisionNeeded(f"{len(problems)} things stand against it: {lines}", where=source)
+        stand = "1 thing stands" if len(problems) == 1 else f"{len(problems)} things stand"
+        raise DecisionNeeded(f"{stand} against it: {lines}", where=source)
 
 
 def _settle_adoption(place: Place, owed: Journal) -> str:
@@ -336,7 +337,7 @@ def _settle_enrolment(place: Place, owed: Journal) -> str:
         finish_enrolment(place, owed)
         return f"building cohort {owed.run_id} had been committed; its record is complete now"
     kept = undo_enrolment(place, owed)
-    more = f" ({len(kept)} generations stay: somebody has worked on them since)" if kept else ""
+    more = f" (but for {len(kept)} of its generations: somebody has worked on them since)" if kept else ""
     return f"building cohort {owed.run_id} had been interrupted before its commit; what it had made is removed{more}"
 
 

@@ -49,7 +49,7 @@ def united(shapes: Iterable[Shape]) -> dict[str, dict[str, int]]:
 def unrehearsed(now: Shape, seen: Shape) -> list[str]:
     """What this store has and the rehearsal had not, in sentences; an era only where all of its keys are known."""
     new = {part: {word: n for word, n in now[part].items() if word not in seen.get(part, {})} for part in now}
-    found = [f"{number:,} {stage}s: it had none" for stage, number in new[STAGES].items()]
+    found = [f"{_many(number, stage)}: it had none" for stage, number in new[STAGES].items()]
     strange = {word for word in new[KEYS] if word.partition(" ")[0] not in new[STAGES]}
     for word in sorted(strange):
         stage, _, key = word.partition(" ")
@@ -60,9 +60,9 @@ def unrehearsed(now: Shape, seen: Shape) -> list[str]:
         if stage not in new[STAGES] and not any(f"{stage} {key}" in strange for key in keys):
             found.append(f"an era: {_many(number, stage)} with just the keys {', '.join(keys)}")
     found += [f"the column {word!r} in {number:,} membership.csv" for word, number in new[COLUMNS].items()]
-    found += [f"{number:,} issues of the kind {word}" for word, number in new[ISSUES].items()]
+    found += [f"{_many(number, 'issue')} of the kind {word}" for word, number in new[ISSUES].items()]
     return found
 
 
-def _many(number: int, stage: str) -> str:
-    return f"{number:,} {stage}{'' if number == 1 else 's'}"
+def _many(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

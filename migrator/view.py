@@ -51,7 +51,7 @@ class UnknownIds(UserWarning):
     def __init__(self, ids: Sequence[str]) -> None:
         self.ids = tuple(ids)
         shown = ", ".join(self.ids[:5]) + (f" and {len(self.ids) - 5:,} more" if len(self.ids) > 5 else "")
-        super().__init__(f"{len(self.ids):,} ids are unknown here and were kept: {shown}")
+        super().__init__(f"unknown here, and kept as they are ({len(self.ids):,}): {shown}")
 
 
 def open(data_root: str | os.PathLike[str], *, migrations: str | os.PathLike[str] | None = None) -> View:
@@ -200,7 +200,7 @@ class PlanTables:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count:,} {verb}" for verb, count in self.counts.items())
-        return f"<plan of {len(self.steps)} steps: {counts}; {len(self.plan.blocking)} blocking issues>"
+        return f"<plan: {len(self.steps)} pending; {counts}; {len(self.plan.blocking)} blocking>"
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> pd.DataFrame:

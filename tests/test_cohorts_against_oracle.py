@@ -15,7 +15,6 @@ import signal
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from hypothesis import strategies as st
 
 from migrator.cli import main
 from tests import cohort_oracle
+from tests.cli.conftest import Answer
 from tests.cohort_oracle import STAGES, Expected, canonical, gen_id_of, read_gen
 from tests.oracle import Tree
 from tests.random_cohorts import (
@@ -49,22 +49,6 @@ from tests.random_cohorts import (
 from tests.random_stores import write_tree
 
 EVERYDAY, SLOW = range(30), range(30, 2060)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a call of the command line left."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """Standard output, which must be one JSON object and nothing else."""
-        value = json.loads(self.out)
-        assert isinstance(value, dict)
-        return value
 
 
 def call(*words: object, cohort: str | None = None) -> Answer:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import doctest
 import importlib
+import json
 import re
+import runpy
 from pathlib import Path
 
 import click
@@ -169,3 +171,30 @@ def test_every_promise_links_to_a_test() -> None:
     rows = [row for row in promises.splitlines() if row.startswith("| ") and not row.startswith("| promise")]
     assert len(rows) >= 8
     assert all("(tests/" in row for row in rows)
+
+
+def test_a_dead_link_is_told_from_one_that_was_not_reached(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`make links`: without a network nothing is dead; what a server does not have is."""
+    main = runpy.run_path(str(ROOT / "docs" / "links.py"))["main"]
+    said = {
+        "https://a.example/": ("working", ""),
+        "https://b.example/": ("redirected", "https://a.example/"),
+        "https://c.example/": ("broken", "HTTPSConnectionPool(host='c.example', port=443): Max retries exceeded"),
+        "https://d.example/": ("timeout", "Read timed out"),
+    }
+    told = tmp_path / "output.json"
+
+    def write() -> None:
+        lines = (
+            {"filename": "x.md", "lineno": 3, "status": status, "code": 0, "uri": uri, "info": info}
+            for uri, (status, info) in said.items()
+        )
+        told.write_text("\n".join(map(json.dumps, lines)) + "\n")
+
+    write()
+    assert main(str(told)) == 0
+    assert capsys.readouterr().out.endswith("2 work, 0 dead, 2 not reached\n")
+    said["https://e.example/"] = ("broken", "404 Client Error: Not Found for url: https://e.example/")
+    write()
+    assert main(str(told)) == 1
+    assert "dead: x.md:3: https://e.example/" in capsys.readouterr().out

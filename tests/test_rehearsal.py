@@ -59,11 +59,11 @@ def test_a_shape_is_counts(store: Write) -> None:
         ),
         (
             {"essay/x": {"metadata.json": {"template_id": "u", "draft_gen_id": "d"}}},
-            ["an era: 1 essay with just the keys draft_gen_id, template_id", "1 issues of the kind replicate-assigned"],
+            ["an era: 1 essay with just the keys draft_gen_id, template_id", "1 issue of the kind replicate-assigned"],
         ),
         (
             {"evaluation/v": {"metadata.json": {**DRAFT, "essay_gen_id": "e"}}},
-            ["1 evaluations: it had none"],
+            ["1 evaluation: it had none"],
         ),
         ({"cohorts/two": {"membership.csv": "stage,gen_id,mood\n"}}, ["the column 'mood' in 1 membership.csv"]),
     ],

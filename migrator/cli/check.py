@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +20,12 @@ from migrator.cli.screen import (
     plain,
     print_json,
     show,
+    show_facts,
     table,
     typed,
     wants_json,
 )
+from migrator.report.text import many
 
 if TYPE_CHECKING:
     from migrator.cli.settings import Settings
@@ -239,7 +242,7 @@ def _as_annotations(place: Place, checked: int, failing: list[Problem]) -> None:
         title = " ".join(part for part in (problem.kind, problem.stage, problem.gen_id) if part)
         click.echo(f"::error {where}title={_property(title)}::{_data(problem.message or problem.kind)}")
     if not failing:
-        click.echo(f"{checked} generations checked: ids, parents and members are right")
+        click.echo(f"{many(checked, 'generation')} checked: ids, parents and members are right")
 
 
 def _data(text: str) -> str:
@@ -254,11 +257,11 @@ def _property(text: str) -> str:
 def _as_text(place: Place, checked: int, wanted: _Wanted, failing: list[Problem], *, steps: bool) -> None:
     show(f"[bold]migrator check[/]  [dim]{escape(place.root)}[/]\n")
     if wanted.others:
-        show(f"[dim]{wanted.others} paths are neither generations nor cohorts: not looked at[/]")
+        show(f"[dim]{many(wanted.others, 'path')} outside of generations and cohorts: not looked at[/]")
     if not failing:
-        scope = "" if wanted.whole else f", {len(wanted.tables):,} cohorts"
+        scope = "" if wanted.whole else f", {many(len(wanted.tables), 'cohort')}"
         if checked or wanted.whole or wanted.tables or not steps:
-            show(f"{mark('done')} {checked:,} generations{scope}: ids, parents and members are right")
+            show(f"{mark('done')} {many(checked, 'generation')}{scope}: ids, parents and members are right")
         if steps:
             show(f"{mark('done')} steps: numbered, and as they were when they were applied")
         return
@@ -267,9 +270,12 @@ def _as_text(place: Place, checked: int, wanted: _Wanted, failing: list[Problem]
         rows.add_row(mark("bad") if kind else "", escape(kind), escape(path), escape(message))
     show(rows)
     kinds = ", ".join(f"{number:,} {kind}" for kind, number in _kinds(failing).items())
-    show(f"\n[red]not right[/]: {escape(kinds)}; {checked:,} generations checked")
-    status, explain = escape(typed("status")), escape(typed("explain ID"))
-    show(f"[dim]hint:[/] {status} tells whether steps are pending, {explain} shows one id")
+    show(f"\n[red]not right[/]: {escape(kinds)}; {many(checked, 'generation')} checked")
+    facts = [("next", typed("status"), "tells whether steps are pending")]
+    one = next((problem.gen_id for problem in failing if problem.gen_id), "")
+    if one:
+        facts.insert(0, ("look", typed(f"explain {shlex.quote(one)}"), "the first of them"))
+    show_facts(facts)
 
 
 def _lines(failing: list[Problem], limit: int | None) -> Iterator[tuple[str, str, str]]:

@@ -285,7 +285,7 @@ def _owners(entries: Sequence[Entry]) -> Iterator[Fact]:
     if mine == 0 or not foreign:
         yield Fact("store", "owners", "kept", FINE, "the new tree has the owners and groups of the old one")
     else:
-        value = f"{len(foreign):,} things belong to others, such as {foreign[0].path or 'the root'}"
+        value = f"{many(len(foreign), 'thing')} of other owners, such as {foreign[0].path or 'the root'}"
         yield Fact(
             "store",
             "owners",

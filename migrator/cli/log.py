@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from migrator.cli.screen import error_console, plain, wants_json
 from migrator.engine import files
 from migrator.engine.snapshots import LOG
-from migrator.report.text import amount, escape, marked, seconds, size
+from migrator.report.text import amount, escape, many, marked, seconds, size
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -207,7 +207,7 @@ class Phases:
     def of_total(self) -> str:
         """How much there is to do."""
         if "generations" in self.total:
-            return f"{self.total['generations']:,} generations"
+            return many(self.total["generations"], "generation")
         return amount(self.total.get("files", 0), self.total.get("bytes", 0))
 
     def end(self, *, finished: bool) -> None:

@@ -11,6 +11,7 @@ import click
 
 from migrator.cli.screen import json_option, plain, print_json, wants_json
 from migrator.cli.settings import complete_ids
+from migrator.report.text import many
 
 if TYPE_CHECKING:
     from migrator.site import Site
@@ -84,7 +85,7 @@ def _table(names: Names, stage: str | None, file: str, column: str) -> bool:
     unknown = sum(bool(value) and mapping[value] is None for value in values.values())
     if unknown:
         example = next(value for value in mapping if mapping[value] is None)
-        click.echo(f"{unknown:,} of {len(values):,} rows hold an unknown id, such as {plain(example)}", err=True)
+        click.echo(f"unknown ids in {unknown:,} of {many(len(values), 'row')}, such as {plain(example)}", err=True)
     return not unknown
 
 

@@ -57,16 +57,21 @@ def command(settings: Settings, to: str | None, accept: Sequence[str], out: str 
     if folder:
         keep(plan, site, folder, log, accept)
     if screen.wants_json():
-        screen.print_json(machine.plan(plan) | {"out": str(folder) if folder else None})
+        screen.print_json(machine.plan(plan) | _kept(folder))
     else:
         _print(plan, site, folder)
     return BLOCKED if plan.blocking else PENDING if exit_code else 0
 
 
+def _kept(folder: Path | None) -> dict[str, str | None]:
+    """Where the plan and its report are kept, for JSON."""
+    return {"out": str(folder), "report": str(folder / page.REPORT)} if folder else {"out": None, "report": None}
+
+
 def _nothing_to_do(site: Site, folder: Path | None) -> int:
     count = generations(site)
     if screen.wants_json():
-        screen.print_json(machine.no_plan(count) | {"out": None})
+        screen.print_json(machine.no_plan(count) | _kept(None))
     else:
         screen.show(up_to_date(site, count))
         if folder:
@@ -132,7 +137,8 @@ def show_plan(plan: Plan, site: Site, verb: str, warnings: int = 2) -> None:
     encoding = sys.stdout.encoding or "ascii"
     screen.show(head(plan, site, verb), "", text.steps_table(plan, encoding), "")
     screen.show("[bold]Checks[/] [dim]on the planned result[/]", text.checks_table(plan, free(site), encoding), "")
-    screen.show(f"{screen.mark('change')}  {text.rebuilt(plan)}", "")
+    if plan.rebuilt:
+        screen.show(f"{screen.mark('change')}  {text.rebuilt(plan)}", "")
     if plan.problems:
         screen.show("[bold]Issues[/]", *text.issue_lines(plan.problems, encoding, warnings), "")
 

@@ -65,5 +65,5 @@ def _met(shape: rehearsal.Shape) -> str:
     stages = shape.get(rehearsal.STAGES, {})
     counts = ", ".join(text.many(number, stage) for stage, number in stages.items()) or "an empty store"
     eras, issues = len(shape.get(rehearsal.ERAS, {})), len(shape.get(rehearsal.ISSUES, {}))
-    kinds = f"{text.many(issues, 'kind')} of issues" if issues else "no issues"
+    kinds = text.many(issues, "kind of issue", "kinds of issues") if issues else "no issues"
     return f"{counts} of {text.many(eras, 'era')}, with {kinds}"

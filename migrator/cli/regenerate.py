@@ -54,13 +54,13 @@ def _verdict(done: Regenerated) -> tuple[str, str] | None:
         return None
     count = text.many(len(done.problems), "blocking issue")
     if not done.written and not done.unchanged:
-        return f"{count} in the way; nothing has been changed", screen.typed("plan --out DIR")
+        return f"{count} in the way; nothing has been changed", screen.typed("plan --out next-plan")
     return f"{count} in the way of some manifests, which are as before", screen.typed("upgrade")
 
 
 def _print(done: Regenerated) -> None:
     if done.written:
-        rest = f" [dim]{len(done.unchanged):,} are as they should be.[/]" if done.unchanged else ""
+        rest = f" [dim]{text.many(len(done.unchanged), 'other')} as before.[/]" if done.unchanged else ""
         screen.show(f"[green]Made anew:[/] {text.many(len(done.written), 'file')}.{rest}")
         screen.show_facts(("", path, "") for path in done.written)
     elif done.unchanged:

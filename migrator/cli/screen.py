@@ -9,7 +9,9 @@ import json
 import os
 import re
 import shlex
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -309,9 +311,21 @@ def _error_object(status: str, message: str, where: str | None, hint: str | None
 
 
 def say_error(message: str, where: str | None = None, hint: str | None = None, next_: str | None = None) -> None:
-    """The lines of an error on standard error, the last one a command to type; colour only on a terminal."""
+    """The lines of an error on standard error, the last one a command to type; colour only on a terminal.
+
+    On a terminal the message is wrapped at words. A path or a command is not: it can be copied whole.
+    """
     color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    click.echo(click.style("error", fg="red", bold=True) + f": {plain(message)}", err=True, color=color)
+    said = f"error: {plain(message)}"
+    if sys.stderr.isatty():
+        said = textwrap.fill(
+            said,
+            shutil.get_terminal_size().columns,
+            subsequent_indent="       ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    click.echo(click.style("error", fg="red", bold=True) + said.removeprefix("error"), err=True, color=color)
     if where:
         click.echo(f"  where: {plain(where)}", err=True, color=color)
     if hint:

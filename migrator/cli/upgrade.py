@@ -17,6 +17,7 @@ from migrator.cli import plan as plan_screen
 from migrator.cli.settings import Settings, complete_envs, complete_steps
 from migrator.engine import ledger, snapshots
 from migrator.engine.exchange import Place
+from migrator.engine.snapshots import RUN_FILE
 from migrator.errors import UsageError
 from migrator.report import machine, text
 from migrator.site import Outcome, RunFailed
@@ -109,7 +110,9 @@ def command(
             screen.note_interrupt(_standing(site, log))
             raise
         except RunFailed as error:
-            page.keep(Outcome("rolled-back", error.plan, error.run), site, log)
+            kept_report = page.keep(Outcome("rolled-back", error.plan, error.run), site, log)
+            record = site.folder(error.run.run_id) / RUN_FILE
+            screen.error_defaults(**machine.upgrade("rolled-back", report=kept_report, record=record))
             raise
         spent = log.spent
         kept_report = page.keep(outcome, site, log)
@@ -184,7 +187,15 @@ def _report(outcome: Outcome, settings: Settings, site: Site, spent: float, repo
     if screen.wants_json():
         counts = plan.counts if plan else machine.counts(plan_screen.generations(site))
         result = machine.upgrade(
-            outcome.status, run=run, steps=steps, mapping=mapping, counts_=counts, problems=outcome.problems
+            outcome.status,
+            run=run,
+            steps=steps,
+            mapping=mapping,
+            counts_=counts,
+            problems=outcome.problems,
+            report=report,
+            record=site.folder(run.run_id) / RUN_FILE if run else None,
+            undo=screen.typed("rollback") if run else None,
         )
         if plan and plan.blocking:
             result["error"], result["where"], result["hint"] = plan_screen.verdict(plan)
@@ -240,7 +251,7 @@ def _committed(outcome: Outcome, run: Run, mapping: str, site: Site, spent: floa
             (
                 "stale",
                 screen.typed("status"),
-                f"lists {text.many(len(stale), 'table')} that still speak of old ids",
+                f"lists {text.many(len(stale), 'table')} still speaking of old ids",
             )
         )
     screen.show_facts(facts)

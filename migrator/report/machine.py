@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -85,8 +86,14 @@ def upgrade(
     mapping: str | None = None,
     counts_: Mapping[str, int] | None = None,
     problems: Iterable[Problem] = (),
+    report: Path | None = None,
+    record: Path | None = None,
+    undo: str | None = None,
 ) -> Object:
-    """What `upgrade --json` prints; the keys are the same however it ended."""
+    """What `upgrade --json` prints; the keys are the same however it ended.
+
+    `report` and `record` are paths (report.html, run.json), `undo` the command that undoes it.
+    """
     return {
         "status": status,
         "run_id": run.run_id if run else None,
@@ -95,6 +102,9 @@ def upgrade(
         "snapshot": run.tree if run else None,
         "counts": dict(counts_ or counts(0)),
         "issues": issues(problems),
+        "report": str(report) if report else None,
+        "record": str(record) if record else None,
+        "undo": undo,
     }
 
 

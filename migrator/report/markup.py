@@ -10,6 +10,8 @@ from html import escape
 
 from migrator.report.text import plain
 
+ROWS = 500  # of a table: a page of 100,000 rows opens in no browser; the CSV files have all
+
 TITLES = {  # of the sections, in order
     "ids": "How ids change",
     "stages": "What happens to each stage",

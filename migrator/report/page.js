@@ -70,8 +70,10 @@
     const query = field.value.trim();
     const [found, number] = query ? search(query) : [first(), total];
     body.replaceChildren(...found.map((one) => row(one, query)));
-    const shown = number > found.length ? `the first ${found.length} of ${number.toLocaleString("en")}` : `${number.toLocaleString("en")}`;
-    told.textContent = query ? `${shown} of ${total.toLocaleString("en")} match` : `showing ${shown}`;
+    const [some, all] = [number.toLocaleString("en"), total.toLocaleString("en")], cut = number > found.length;
+    told.textContent = query
+      ? `${some} of ${all} match${cut ? `; the first ${found.length} are shown` : ""}`
+      : `showing ${cut ? `the first ${found.length} of ` : ""}${some}`;
   }
 
   box.hidden = false;

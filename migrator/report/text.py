@@ -228,10 +228,11 @@ def place_of(problem: Problem) -> str:
 
 
 def rebuilt(plan: Plan) -> str:
-    """What the run makes anew, in words."""
+    """What the run makes anew, in words; nothing where it makes nothing anew."""
     tables = sum(path in REBUILT_TABLES for path in plan.rebuilt)
-    manifests = len(plan.rebuilt) - tables
-    return f"{many(tables, 'derived table')} and {many(manifests, 'manifest')} are made anew from the result"
+    counts = {"derived table": tables, "manifest": len(plan.rebuilt) - tables}
+    found = " and ".join(many(count, name) for name, count in counts.items() if count)
+    return f"{found} {'is' if len(plan.rebuilt) == 1 else 'are'} made anew" if found else ""
 
 
 def estimate(plan: Plan) -> str:

@@ -42,6 +42,14 @@ STORE: dict[str, Any] = {
     "gens/evaluation/old-evaluation/parsed.txt": "7",
     "5_parsing/mine.csv": "gen_id\nold-evaluation\n",
 }
+# prod is proved on staging; what is put behind it belongs to prod
+SETTINGS = """
+[env.staging]
+data_root = "staging"
+[env.prod]
+data_root = "data"
+proved_on = "staging"
+"""
 
 
 def as_tree(files: dict[str, Any]) -> Tree:
@@ -84,6 +92,14 @@ def root(here: Path) -> Path:
     """A data root with three generations of an older era and a derived table."""
     write_tree(as_tree(STORE), here / "data")
     return here / "data"
+
+
+@pytest.fixture
+def project(root: Path) -> Path:
+    """A production store and a staging store of the same kind, in a folder with settings."""
+    write_tree(as_tree(STORE), root.parent / "staging")
+    (root.parent / "migrator.toml").write_text(SETTINGS)
+    return root.parent
 
 
 @pytest.fixture

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from migrator import IdScheme, runner
-from migrator.cli import main, settings
+from migrator.cli import main, screen, settings
 from migrator.demo import make_legacy_store
 from migrator.engine.exchange import Place
 from migrator.site import Site
+from tests.cli.conftest import Cli
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +166,15 @@ def test_a_name_of_two_stages_shows_both(legacy: Path, tmp_path: Path, explain: 
     assert "--stage draft, --stage essay" in out
     assert "<script>[b]\\x1b[31m" in out
     assert len(explain(root, "same", "--stage", "draft", "--json")[1]["generations"]) == 1
+
+
+def test_ids_of_the_lineage_are_whole_in_a_narrow_terminal(
+    cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("--data-root", root, "upgrade", "--yes")
+    monkeypatch.setattr(screen, "console", lambda: Console(file=sys.stdout, width=60, highlight=False))
+    out = cli("--data-root", root, "explain", "old-evaluation").out
+    lineage = out.partition("Lineage\n")[2].partition("\n\n")[0]
+    ids = {path.name for path in (root / "gens").glob("*/*")}
+    assert len(ids) == 3
+    assert all(gen_id in lineage for gen_id in ids)

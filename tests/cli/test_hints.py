@@ -4,40 +4,38 @@ from __future__ import annotations
 
 import ast
 import shlex
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from migrator import runner
-from migrator.cli import COMMANDS
+from migrator.cli import COMMANDS, screen
 from migrator.engine import lock
 from migrator.engine.exchange import Place
 from migrator.errors import CareNeeded
-from tests.cli.conftest import STORE, Cli, as_tree
-from tests.random_stores import write_tree
+from tests.cli.conftest import Cli
 from tests.test_docs import complaint
 
 PACKAGE = Path(runner.__file__).parent
-SETTINGS = """
-[env.staging]
-data_root = "staging"
-[env.prod]
-data_root = "data"
-proved_on = "staging"
-"""
 
 
 def hints(source: str) -> Iterator[str]:
-    """Every text that becomes a hint, `{}` standing for what is put in."""
+    """Every text that becomes a hint or is given to `typed`, X standing for what is put in."""
     for node in ast.walk(ast.parse(source)):
-        value = node.value if isinstance(node, ast.keyword) and node.arg == "hint" else None
+        value: ast.AST | None = node.value if isinstance(node, ast.keyword) and node.arg == "hint" else None
+        before = ""
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["hint"]:
             value = node.value
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("typed", "screen.typed"):
+            value, before = node.args[0], "migrator "
         if isinstance(value, ast.Constant) and isinstance(value.value, str):
-            yield value.value
+            yield before + value.value
         if isinstance(value, ast.JoinedStr):
-            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in value.values)
+            parts = (str(part.value) if isinstance(part, ast.Constant) else "X" for part in value.values)
+            yield before + "".join(parts)
 
 
 def command_of(line: str) -> str:
@@ -47,7 +45,7 @@ def command_of(line: str) -> str:
 
 def test_every_command_in_a_hint_exists() -> None:
     found = {hint for path in PACKAGE.rglob("*.py") for hint in hints(path.read_text()) if hint.startswith("migrator ")}
-    assert len(found) > 15
+    assert len(found) > 30
     assert {hint: why for hint in found if (why := complaint(command_of(hint)))} == {}
     words = {hint: command_of(hint).split() for hint in found}
     assert [hint for hint, parts in words.items() if {"DIR", "FILE", "REASON", "...", "NAME"} & set(parts)] == []
@@ -95,6 +93,8 @@ ERRORS: list[tuple[str, Prepare | None, str]] = [
     ("no policy", None, "--data-root data snapshots prune"),
     ("no snapshot", None, "--data-root data snapshots verify 20200101-000000"),
     ("no project", None, "new x"),
+    ("no such id", None, "--data-root data explain nothing-like-it"),
+    ("nearly an id", None, "--data-root data explain old-drafft"),
     ("unknown command", None, "upgrate"),
     ("unknown option", None, "--data-root data plan --forse"),
 ]
@@ -103,7 +103,8 @@ ERRORS: list[tuple[str, Prepare | None, str]] = [
 def last(answer_err: str) -> list[str]:
     """The words of the last line's command."""
     label, _, rest = answer_err.rstrip().splitlines()[-1].partition(": ")
-    assert label.strip() in ("hint", "next"), answer_err
+    assert label.strip() in ("hint", "next") or label.strip().startswith("migrator "), answer_err
+    rest = rest or label.strip()
     words = shlex.split(command_of(rest))
     assert words[0] == "migrator", answer_err
     return words[1:]
@@ -133,9 +134,7 @@ def test_steps_that_were_edited(cli: Cli, root: Path) -> None:
     works(cli, last(answer.err))
 
 
-def test_what_staging_has_not_proven(cli: Cli, root: Path) -> None:
-    write_tree(as_tree(STORE), root.parent / "staging")
-    (root.parent / "migrator.toml").write_text(SETTINGS)
+def test_what_staging_has_not_proven(cli: Cli, project: Path) -> None:
     answer = cli("--env", "prod", "upgrade", "--yes")
     assert answer.code == 4
     works(cli, last(answer.err))
@@ -185,3 +184,14 @@ def test_three_hundred_issues_are_a_digest_and_the_file_that_lists_them(cli: Cli
     cli(*words)
     listed = (root.parent / words[-1] / "issues.csv").read_text()
     assert listed.count("missing-metadata") == 300
+
+
+def test_a_narrow_terminal_wraps_the_message_at_words_and_breaks_no_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    command = "migrator --data-root /a/very/long/path/to/a/data/root status"
+    screen.say_error("one two three four five six seven eight nine", None, None, command)
+    said = click.unstyle(capsys.readouterr().err)
+    assert said == f"error: one two three four five six seven\n       eight nine\n  next: {command}\n"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -75,14 +73,6 @@ def test_what_is_there_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert found["migrator.toml"] == b"# mine\n"
     assert [name for name in found if name.startswith("migrations/")] == ["migrations/0001_mine.py"]
     assert found[".gitignore"].startswith(b"/data\nmine\n/data-staging\n/backups/*\n")
-
-
-def test_the_test_it_writes_passes(tmp_path: Path) -> None:
-    """In a process of its own, with warnings as errors."""
-    run(tmp_path)
-    command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_file_in_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

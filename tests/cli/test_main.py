@@ -1,14 +1,9 @@
 """The frame of the command line: help, exit codes, one JSON object, and how errors are told."""
 
-import contextlib
-import fcntl
 import os
-import pty
 import re
-import struct
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import pytest
@@ -16,6 +11,7 @@ import pytest
 import migrator
 from migrator.cli import COMMANDS
 from tests.cli.conftest import STORE, Cli, as_tree
+from tests.first_hour import terminal
 from tests.random_stores import read_tree, write_tree
 
 PACKAGE = Path(migrator.__file__).parents[1]
@@ -118,25 +114,10 @@ def test_no_id_is_cut_in_a_pipe(cli: Cli, here: Path) -> None:
 
 def on_a_terminal(columns: int, *words: object, **env: str) -> str:
     """What the command line shows on a terminal of so many columns."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     command = [sys.executable, "-c", "from migrator.cli import main; main()", *map(str, words)]
     inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-    process = subprocess.Popen(
-        command,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**inherited, "PYTHONPATH": str(PACKAGE), "TERM": "xterm", **env},
-    )
-    os.close(theirs)
-    shown = b""
-    with contextlib.suppress(OSError):  # EIO: the last one that held the terminal has gone
-        while chunk := os.read(ours, 4096):
-            shown += chunk
-    os.close(ours)
-    process.wait()
-    return shown.decode()
+    here = {"PYTHONPATH": str(PACKAGE), "TERM": "xterm"}
+    return terminal(command, Path.cwd(), {**inherited, **here, **env}, columns=columns)[1]
 
 
 def test_a_narrow_terminal_folds_and_loses_nothing(here: Path) -> None:

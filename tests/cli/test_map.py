@@ -98,7 +98,7 @@ def test_a_table_keeps_every_other_byte(root: Path, capfdbinary: pytest.CaptureF
     captured = capfdbinary.readouterr()
     expected = TABLE.replace(",old,", ",e_2b,").replace('"e_2"', '"e_2b"')
     assert captured.out.decode() == expected
-    assert b"1 of 5 rows hold an unknown id, such as nope" in captured.err
+    assert b"unknown ids in 1 of 5 rows, such as nope" in captured.err
 
 
 def test_a_table_that_is_up_to_date_stays_as_it_is(root: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:

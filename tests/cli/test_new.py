@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -45,15 +43,6 @@ def test_the_next_number_and_a_clean_name(project: Path, name: str, slug: str) -
     assert (newest.number, newest.name) == ("0005", slug)
     assert newest.title
     assert (project / f"tests/test_0005_{slug}.py").is_file()
-
-
-def test_its_test_passes(project: Path) -> None:
-    """Before, after, and nothing the second time."""
-    run("new", "add_language")
-    command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "5 passed" in done.stdout
 
 
 def test_json(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,24 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import STORE, Cli, as_tree
-from tests.random_stores import write_tree
-
-SETTINGS = """
-[env.staging]
-data_root = "staging"
-[env.prod]
-data_root = "data"
-proved_on = "staging"
-"""
-
-
-@pytest.fixture
-def project(root: Path) -> Path:
-    """A production store and a staging store of the same kind."""
-    write_tree(as_tree(STORE), root.parent / "staging")
-    (root.parent / "migrator.toml").write_text(SETTINGS)
-    return root.parent
+from tests.cli.conftest import Cli
 
 
 def test_staging_says_what_it_proved_and_for_whom(cli: Cli, project: Path) -> None:

@@ -16,18 +16,11 @@ from migrator.engine import lock
 from migrator.engine.exchange import Place
 from migrator.errors import MigratorError
 from migrator.site import Site, copy_mappings
-from tests.cli.conftest import STORE, Cli, as_tree
+from tests.cli.conftest import SETTINGS, STORE, Cli, as_tree
 from tests.random_stores import read_tree, write_tree
 
-KEYS = ["status", "run_id", "steps", "mapping", "snapshot", "counts", "issues"]
-SETTINGS = """
-[env.staging]
-data_root = "staging"
-[env.prod]
-data_root = "data"
-proved_on = "staging"
-confirm = "type-name"
-"""
+KEYS = ["status", "run_id", "steps", "mapping", "snapshot", "counts", "issues", "report", "record", "undo"]
+GUARDED = SETTINGS + 'confirm = "type-name"\n'
 
 
 def test_a_committed_run_as_json(cli: Cli, root: Path) -> None:
@@ -127,7 +120,7 @@ def test_for_a_guarded_env_yes_is_not_enough(cli: Cli, root: Path) -> None:
 
 
 def test_staging_is_made_from_prod_and_proves_the_steps(cli: Cli, root: Path) -> None:
-    (root.parent / "migrator.toml").write_text(SETTINGS)
+    (root.parent / "migrator.toml").write_text(GUARDED)
     before = read_tree(root)
     refused = cli("--env", "prod", "upgrade", "--confirm", "prod", "--json")
     assert (refused.code, refused.json["status"]) == (4, "refused")
@@ -141,13 +134,13 @@ def test_staging_is_made_from_prod_and_proves_the_steps(cli: Cli, root: Path) ->
 
 
 def test_the_proof_can_be_overridden_with_a_reason_that_is_recorded(cli: Cli, root: Path) -> None:
-    (root.parent / "migrator.toml").write_text(SETTINGS)
+    (root.parent / "migrator.toml").write_text(GUARDED)
     assert cli("--env", "prod", "upgrade", "--confirm", "prod", "--override-staging", "fire").code == 0
     assert cli("--env", "prod", "history", "--json").json["runs"][0]["note"] == "fire"
 
 
 def test_a_data_root_is_no_copy_of_itself(cli: Cli, root: Path) -> None:
-    (root.parent / "migrator.toml").write_text(SETTINGS)
+    (root.parent / "migrator.toml").write_text(GUARDED)
     assert cli("--env", "staging", "upgrade", "--from", "staging", "--yes").code == 2
 
 

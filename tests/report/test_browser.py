@@ -13,7 +13,8 @@ import pytest
 from migrator import IdScheme, runner
 from migrator.demo import make_legacy_store
 from migrator.engine.exchange import Place
-from migrator.report.html import MAPPING_ROWS, render_plan
+from migrator.report.html import render_plan
+from migrator.report.listings import MAPPING_ROWS
 from migrator.site import Site, shipped_migrations
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -201,8 +202,10 @@ def test_the_keyboard_reaches_everything(browser: Any, pages: dict[str, Path]) -
 
 
 def test_print_shows_what_is_folded_and_hides_what_cannot_be_used(browser: Any, pages: dict[str, Path]) -> None:
-    page, _ = opened(browser, pages["plan"])
+    page, _ = opened(browser, pages["plan"], color_scheme="dark")
     page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert [found for found in page.evaluate(AUDIT) if found[0].startswith("contrast")] == []
     assert not page.locator("nav").is_visible()
     assert not page.locator("#query").is_visible()
     assert page.locator("#issues details td").first.is_visible()

@@ -16,7 +16,7 @@ from migrator import IdScheme, runner
 from migrator.demo import make_legacy_store
 from migrator.engine.exchange import Place
 from migrator.plan import Plan
-from migrator.report import html
+from migrator.report import findings, listings, picture
 from migrator.report.html import render_plan
 from migrator.site import Site, shipped_migrations
 
@@ -93,7 +93,7 @@ def test_it_says_what_counts(site: Site, plan: Plan) -> None:
     assert "<b>Ready</b>" in page
     assert f'<b class="good">{plan.counts["created"]:,}</b>to create' in page
     assert f'<b class="warn">{plan.counts["renamed"]:,}</b>to rename' in page
-    example = html._example(plan)
+    example = picture.example(plan)
     assert example is not None
     assert f"<code>{example.origin}</code>" in page
     assert f'<li class="new"><small>after: the task itself</small><code>{example.gen_id}</code>' in page
@@ -121,7 +121,8 @@ def test_a_site_is_not_needed(plan: Plan) -> None:
 
 def test_long_tables_are_cut_and_say_so(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first rows, and where all of them are."""
-    monkeypatch.setattr(html, "ROWS", 3)
+    for part in (findings, listings):
+        monkeypatch.setattr(part, "ROWS", 3)
     page = render_plan(plan)
     assert f"the first 3 of {len(plan.synthetic):,}; synthetic_drafts.csv has every one" in page
     assert f"the first 3 of {len(plan.problems):,}; all are in issues.csv" in page
@@ -129,7 +130,7 @@ def test_long_tables_are_cut_and_say_so(plan: Plan, monkeypatch: pytest.MonkeyPa
 
 def test_the_mapping_has_some_rows_to_read_and_all_to_search(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of a table cost a browser dearly, text costs it nothing."""
-    monkeypatch.setattr(html, "MAPPING_ROWS", 3)
+    monkeypatch.setattr(listings, "MAPPING_ROWS", 3)
     page = render_plan(plan)
     assert page.count("<tr><td>draft</td>") == 3
     assert all(f"\n{old}\t{new}\n" in page for _, old, new in plan.mapping)
