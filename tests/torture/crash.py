@@ -34,15 +34,25 @@ def calls_of(act: Callable[[], object]) -> list[Call]:
 
 
 class Crashing:
-    """Before the k-th system call the process is gone; of a write, `part` of its bytes may have got through."""
+    """Before the k-th system call the process is gone; of a write, `part` of its bytes may have got through.
 
-    def __init__(self, k: int, part: Callable[[int], int] | None = None) -> None:
-        self.k, self.part = k, part
+    `counts` tells of a call by name and path whether it counts.
+    """
+
+    def __init__(
+        self,
+        k: int,
+        part: Callable[[int], int] | None = None,
+        counts: Callable[[str, str], bool] = lambda name, path: True,
+    ) -> None:
+        self.k, self.part, self.counts = k, part, counts
         self.count = 0
         self.fired = False
 
     def __call__(self, name: str, path: str, args: tuple[Any, ...]) -> None:
         count = self.count
+        if not self.fired and not self.counts(name, path):
+            return
         self.count += 1
         if count < self.k:
             return
@@ -78,13 +88,13 @@ def sample(calls: list[Call], world: World, stride: int, offset: int = 0) -> lis
     With a large stride, for the everyday suite, what lies around them is thinned out as well.
     """
     rest = 1 if stride <= 12 else stride // 4
-    steps = [stride if _inside_a_build(path, world) else rest for _, path, _ in calls]
+    steps = [stride if inside_a_build(path, world.work) else rest for _, path, _ in calls]
     return [k for k, step in enumerate(steps) if (k + offset) % step == 0] or [len(calls) // 2]
 
 
-def _inside_a_build(path: str, world: World) -> bool:
+def inside_a_build(path: str, work: Path) -> bool:
     """Whether a call is about something within a new tree."""
-    parts = Path(path).relative_to(world.work).parts
+    parts = Path(path).relative_to(work).parts
     return len(parts) > 3 if parts[:1] == ("b",) else len(parts) > 1 and parts[0].startswith("data.2")
 
 

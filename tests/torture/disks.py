@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,16 @@ def _run(*command: object) -> str:
     if done.returncode:
         raise Unavailable(f"{words[0]}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'failed'}")
     return done.stdout.strip()
+
+
+def is_able() -> bool:
+    """Whether this machine mounts file systems and has loop devices: then power cuts have to be tried on it."""
+    try:
+        _run("losetup", "--find")
+        with tempfile.TemporaryDirectory() as folder, mounted(Path(folder), "-t", "tmpfs", "none"):
+            return True
+    except Unavailable:
+        return False
 
 
 @contextmanager
@@ -151,7 +162,8 @@ def no_room(action: str, layout: str, what: str, base: Path, stride: int) -> Tal
     try:
         with mounted(point, "-t", "tmpfs", "-o", "size=64m,nr_inodes=100k", "none"):
             world = World(base / "world", ACTIONS[action], layout, work=point / "work")
-            extras = range(0, 280 if what == "size" else 100, (8 if what == "size" else 4) * stride)
+            step = max((8 if what == "size" else 4) // (1 if action == "upgrade" else 4), 1)
+            extras = range(0, (280 if what == "size" else 100) // (1 if action == "upgrade" else 4), step * stride)
             return tallied(len(extras), _squeezed(world, what, extras, point))
     except Unavailable as why:
         return Tally(skipped=str(why))
@@ -194,9 +206,16 @@ CUTS = Kind(
         for layout in LAYOUTS
     ],
     2,
+    mandatory=True,
 )
 NO_ROOM = Kind(
     "no space, no inodes",
     60,
-    [partial(no_room, "upgrade", layout, what) for layout in LAYOUTS for what in ("size", "inodes")],
+    [
+        partial(no_room, action, layout, what)
+        for action in ("upgrade", "cohort", "regenerate")
+        for layout in LAYOUTS
+        for what in ("size", "inodes")
+    ],
+    mandatory=True,
 )
