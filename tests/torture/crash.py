@@ -100,14 +100,25 @@ def inside_a_build(path: str, work: Path) -> bool:
 
 def in_process(action: str, layout: str, base: Path, stride: int) -> Tally:
     """Each system call of an action."""
-    world = World(base, ACTIONS[action], layout)
+    return each_call(World(base, ACTIONS[action], layout), stride)
+
+
+def with_workers(action: str, layout: str, base: Path, stride: int) -> Tally:
+    """The same with two workers: what they do is theirs, and goes on until they see that their parent is gone."""
+    return each_call(World(base, ACTIONS[action], layout, jobs=2), stride)
+
+
+def each_call(world: World, stride: int) -> Tally:
+    """Each system call that this process makes in the world's action."""
     calls = calls_of(world.act)
-    chosen = sample(calls, world, stride, len(action))
+    chosen = sample(calls, world, stride, len(world.action.name))
 
     def runs() -> Iterator[list[str]]:
         for k in in_order(chosen):
             world.reset()
             fired = crashed(world.act, k)
+            if world.jobs > 1 and not fired:  # which process does what is not the same each time
+                continue
             found = [] if fired else ["the crash did not happen"]
             found += world.whole() + world.looks_write_nothing() + world.recovers()
             yield told(world, f"crash before call {k} {calls[k][:2]}", found)
@@ -213,6 +224,7 @@ IN_PROCESS = Kind(
     [partial(in_process, *case) for case in CASES] + [partial(as_on_xfs, name) for name in ("upgrade", "rollback")],
     3,
 )
+WORKERS = Kind("crash, with two workers", 60, [partial(with_workers, "upgrade", layout) for layout in LAYOUTS], 2)
 BY_SIGNAL = Kind("crash, SIGKILL", 500, [partial(by_signal, *case) for case in CASES])
 TORN = Kind("torn write", 300, [partial(torn, *case) for case in CASES])
 AGAIN = Kind("crash in recovery", 2000, [partial(again, *case) for case in CASES])

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -52,11 +52,17 @@ def is_able() -> bool:
         return False
 
 
-@contextmanager
-def mounted(point: Path, *options: object) -> Iterator[Path]:
+def mounted(point: Path, *options: object) -> AbstractContextManager[Path]:
     """A file system for a while."""
+    return mount_with("mount", *options, point)
+
+
+@contextmanager
+def mount_with(*command: object) -> Iterator[Path]:
+    """What a command mounts at its last word, for a while."""
+    point = Path(str(command[-1]))
     point.mkdir(parents=True, exist_ok=True)
-    _run("mount", *options, point)
+    _run(*command)
     try:
         yield point
     finally:

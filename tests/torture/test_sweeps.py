@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.torture import __main__ as driver
-from tests.torture import crash, damage, disks, errors, inputs, kinds, machine, powercut, together
+from tests.torture import below, crash, damage, disks, errors, inputs, kinds, machine, powercut, together
 from tests.torture.kinds import Job, Kind, Tally
 
 THIN: list[tuple[Kind, int, int]] = [  # kind, each so-manieth job, each so-manieth point
     (crash.IN_PROCESS, 3, 120),
     (crash.BY_SIGNAL, 3, 30),
+    (crash.WORKERS, 2, 100),
+    (below.BELOW, 9, 200),
     (crash.TORN, 5, 30),
     (crash.AGAIN, 5, 40),
     (machine.COMMANDS, 5, 20),
