@@ -21,7 +21,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo example migrate-staging migrate-prod rollback test check format docs links torture bench lock clean
+.PHONY: help setup demo example migrate-staging migrate-prod rollback test check format docs links torture torture-share bench lock clean
 
 help: ## show this list
 	@echo 'Usage: make TARGET [ARGS="options for the command behind it"]'
@@ -98,7 +98,10 @@ links: setup ## follow the links that lead out of the documentation; without a n
 	@$(BIN)/sphinx-build -Q -b linkcheck docs build/links || true
 	@$(BIN)/python docs/links.py build/links/output.json
 
-torture: setup ## the long sweeps: every crash point, power cuts, large stores (about 20 minutes on 2 cores)
+torture-share: setup ## an evenly thinned share of the sweeps, for CI: at most a quarter of an hour
+	@$(BIN)/python -m tests.torture --share 5 --minutes 15 $(ARGS)
+
+torture: setup ## the long sweeps: every crash point, power cuts, large stores (half an hour on 2 cores)
 	@$(BIN)/python -m tests.torture $(ARGS)
 	@$(PYTEST) -m slow --timeout 3600
 

@@ -16,8 +16,8 @@ from migrator.cohorts.manifest import Rendered
 from migrator.engine import files, journal, lock, workers, workshop
 from migrator.engine.exchange import Place
 from migrator.engine.journal import ENROL, Journal
-from migrator.errors import CareNeeded
-from migrator.site import Site, described, settle
+from migrator.errors import CareNeeded, described
+from migrator.site import Site, settle
 from migrator.store.layout import COHORTS, GENS, MANIFEST, MEMBERSHIP, METADATA, gen_path, manifest_path
 from migrator.store.problems import ID_COLLISION
 from migrator.store.records import Key
@@ -84,20 +84,33 @@ def _enrol(site: Site, found: Building) -> None:
             files.rename(copy, place.real / path)
         files.sync_file_system(place.real)
         files.rename(place.workshop / MEMBERSHIP, place.real / COHORTS / found.cohort_id / MEMBERSHIP)
-    except BaseException:
+    except BaseException as error:
         if owed is None:
             files.remove_tree(place.workshop)
         elif not recovery.is_enrolled(owed):
-            recovery.undo_enrolment(place, owed)
+            _taken_back(place, owed, error)
         raise
     try:
         files.sync_dir(place.real / COHORTS / found.cohort_id)
         recovery.finish_enrolment(place, owed)
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         raise CareNeeded(
             f"cohort {found.cohort_id} is built, but its record is not complete: {described(error)}",
             where=place.real / COHORTS / found.cohort_id,
             hint="look at the disk; the next writing command completes it",
+        ) from error
+
+
+def _taken_back(place: Place, owed: Journal, error: BaseException) -> None:
+    """Undo a build that failed. Raises CareNeeded where that fails too: then the next writing command does it."""
+    try:
+        recovery.undo_enrolment(place, owed)
+    except (OSError, MemoryError) as second:
+        raise CareNeeded(
+            f"{described(error)}; what the build of cohort {owed.run_id} had made could not be taken back: "
+            f"{described(second)}",
+            where=place.root,
+            hint="mend the cause; the next writing command takes it back",
         ) from error
 
 

@@ -48,3 +48,16 @@ class CareNeeded(MigratorError):
     """The store needs care: the message says what lies where. Nothing was deleted."""
 
     exit_code = 10
+
+
+def described(cause: BaseException) -> str:
+    """What went wrong, in a clause."""
+    if isinstance(cause, MigratorError):
+        return cause.message
+    if isinstance(cause, OSError):
+        return f"{cause.strerror or cause}" + (f": {cause.filename}" if cause.filename else "")
+    if isinstance(cause, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(cause, MemoryError):
+        return "not enough memory"
+    return f"internal error: {cause!r}"

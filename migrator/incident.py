@@ -18,8 +18,8 @@ from migrator.commit import BothWritten
 from migrator.engine import files, snapshots, tree
 from migrator.engine.snapshots import LOG, Run
 from migrator.engine.tree import Entry
-from migrator.errors import MigratorError
-from migrator.site import Notify, Site, described
+from migrator.errors import MigratorError, described
+from migrator.site import Notify, Site
 
 FOLDER, TEXT, DATA = "incident", "incident.md", "incident.json"
 _SHOWN = 20

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from migrator import errors
 from migrator.engine import exchange, files, journal, ledger, snapshots, tree, workshop
 from migrator.engine.exchange import Place
 from migrator.engine.journal import ADOPT, ENROL, ROLLBACK, Journal
@@ -281,7 +282,14 @@ def adopt(place: Place, folder: Path, source: Path, run_id: str, scheme: IdSchem
     files.sync_file_system(staging)
     owed = Journal(ADOPT, run_id, str(folder), tuple(moves))
     journal.write(place.state, owed)
-    _settle_adoption(place, owed)
+    try:
+        _settle_adoption(place, owed)
+    except (OSError, MemoryError) as error:
+        raise CareNeeded(
+            f"adopting from run {run_id} was begun and is not complete: {errors.described(error)}",
+            where=place.root,
+            hint="look at the disk; the next writing command completes it",
+        ) from error
     return wanted
 
 

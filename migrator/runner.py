@@ -22,9 +22,9 @@ from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Run
 from migrator.engine.steps import Step
 from migrator.engine.workers import Beside, Jobs
-from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain
+from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain, described
 from migrator.plan import Plan
-from migrator.site import Outcome, RunFailed, Site, copy_mappings, described, settle
+from migrator.site import Outcome, RunFailed, Site, copy_mappings, settle
 from migrator.store.inventory import Inventory
 from migrator.store.layout import LEDGER, is_payload
 from migrator.store.problems import ID_COLLISION

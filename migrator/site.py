@@ -18,7 +18,7 @@ from migrator.engine.hooks import NO_HOOKS, Hooks
 from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Run
 from migrator.engine.workers import Jobs
-from migrator.errors import MigratorError
+from migrator.errors import MigratorError, described
 from migrator.plan import Plan
 from migrator.store.ids import DEFAULT_SCHEME, IdScheme
 from migrator.store.layout import LEDGER, run_mappings
@@ -98,19 +98,6 @@ class RunFailed(MigratorError):
         self.plan = plan
         if isinstance(cause, MigratorError):
             self.exit_code = cause.exit_code
-
-
-def described(cause: BaseException) -> str:
-    """What went wrong, in a clause."""
-    if isinstance(cause, MigratorError):
-        return cause.message
-    if isinstance(cause, OSError):
-        return f"{cause.strerror or cause}" + (f": {cause.filename}" if cause.filename else "")
-    if isinstance(cause, KeyboardInterrupt):
-        return "interrupted"
-    if isinstance(cause, MemoryError):
-        return "not enough memory"
-    return f"internal error: {cause!r}"
 
 
 def shipped_migrations() -> Path:

@@ -13,6 +13,8 @@ from migrator.engine.exchange import Place
 from migrator.site import Site
 from tests.random_stores import read_tree
 
+Tree = dict[str, tuple[object, ...]]  # path -> mode, uid, gid, time in ns, content or target, extended attributes
+
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 
@@ -32,19 +34,40 @@ def content(root: Path) -> dict[str, object]:
     return {path: data for path, data in read_tree(root).items() if not path.startswith(".migrator")}
 
 
-def exact(root: Path) -> dict[str, tuple[object, ...]]:
-    """Everything a rollback must give back: kind, mode, owner, time in ns, content or link target."""
-    found = {}
-    for folder, folders, names in os.walk(root):
-        for name in [*folders, *names, "."]:
-            path = os.path.join(folder, name)
-            status = os.lstat(path)
-            body: object = os.readlink(path) if os.path.islink(path) else None
-            if os.path.isfile(path) and not os.path.islink(path):
-                body = Path(path).read_bytes()
-            relative = os.path.relpath(path, root)
-            found[relative] = (status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, body)
+def exact(root: str | Path, *, times_only: bool = False) -> Tree:
+    """Everything that a rollback must give back; with `times_only` what the kernel noted, cheaper and as telling."""
+    top = os.stat(root)  # of the folder itself, where the root is a link to it
+    found: Tree = {".": (top.st_mode, top.st_uid, top.st_gid, top.st_mtime_ns, None, marks_of(root))}
+    _look(os.fspath(root), "", found, times_only)
     return found
+
+
+def _look(folder: str, prefix: str, found: Tree, times_only: bool) -> None:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            status = entry.stat(follow_symlinks=False)
+            body: object = None
+            if times_only:
+                body = (status.st_ino, status.st_size, status.st_ctime_ns)
+            elif entry.is_symlink():
+                body = os.readlink(entry.path)
+            elif entry.is_file():
+                with open(entry.path, "rb") as file:
+                    body = file.read()
+            path = prefix + entry.name
+            marks = () if times_only else marks_of(entry.path)
+            found[path] = (status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, body, marks)
+            if entry.is_dir(follow_symlinks=False):
+                _look(entry.path, path + "/", found, times_only)
+
+
+def marks_of(path: str | Path) -> tuple[tuple[str, bytes], ...]:
+    """The extended attributes, where there are such things."""
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError:
+        return ()
+    return tuple((name, os.getxattr(path, name, follow_symlinks=False)) for name in sorted(names))
 
 
 @contextmanager

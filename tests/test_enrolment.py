@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,10 @@ from migrator.site import Site
 from migrator.store.checks import check
 from tests.cohorts.stores import cohort, draft, tables
 from tests.faults import Fault, content, exact, hooked, killed_at, points, site
-from tests.test_crash import with_lock_settled
+from tests.torture.world import recover
 
 NOBODY: dict[str, str] = {}
-STRIDE = int(os.environ.get("MIGRATOR_TEST_STRIDE", "3"))  # everyday: each third point, the offset by test; 1 takes all
+STRIDE = 9  # each so-manieth point, the offset by test; tests/torture takes all
 
 
 @pytest.fixture(params=["plain", "linked"])
@@ -76,7 +77,7 @@ def test_killed_anywhere_the_store_is_as_before_or_as_after(base: Path, name: st
         seen = exact(work)
         upkeep.status(site(work))
         assert exact(work) == seen, f"status wrote something; {where}"
-        with_lock_settled(site(work))
+        recover(site(work))
         assert content(site(work).place.real) == (new if k > commit else old), where
         assert (leftovers(work), upkeep.status(site(work)).owed) == ([], None), where
         assert build(site(work), name, extend=extend).status == ("unchanged" if k > commit else "built"), where
@@ -94,12 +95,12 @@ def test_killed_again_while_it_is_cleaned_up(base: Path) -> None:
         fresh(base)
         assert killed_at(killed, lambda: build(site(work)))
         hurt = fresh(work, "hurt")
-        recovery_calls = points(lambda: with_lock_settled(site(work)))
+        recovery_calls = points(lambda: recover(site(work)))
         for j in range(0, len(recovery_calls), STRIDE):
             shutil.rmtree(work)
             shutil.copytree(hurt, work, symlinks=True)
-            assert killed_at(j, lambda: with_lock_settled(site(work)))
-            with_lock_settled(site(work))
+            assert killed_at(j, lambda: recover(site(work)))
+            recover(site(work))
             assert content(site(work).place.real) == result, f"{killed}, then {j}: {recovery_calls[j]}"
             assert leftovers(work) == []
 
@@ -129,6 +130,62 @@ def test_an_error_anywhere_leaves_the_store_as_before_or_says_what_stands(base: 
         assert content(site(work).place.real) == new, where
 
 
+def failing_from(k: int, act: Callable[[], object], error: BaseException) -> CareNeeded:
+    """What is said where everything fails from the k-th mutation on."""
+    with hooked(Fault(k, lambda: error, always=True)), pytest.raises(CareNeeded) as care:
+        act()
+    return care.value
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError()], ids=["EIO", "memory"])
+def test_where_half_of_it_stands_the_answer_is_care_and_who_settles_it(base: Path, error: BaseException) -> None:
+    """Exit 1 says that the tree is untouched. Here it is not: neither while it is taken back nor after the commit."""
+    work = fresh(base)
+    old = content(site(work).place.real)
+    calls = points(lambda: build(site(work)))
+    new = content(site(work).place.real)
+    commit = max(k for k, (call, path) in enumerate(calls) if call == "rename" and path.endswith("membership.csv"))
+    for k, said, result in ((commit, "could not be taken back", old), (commit + 1, "cohort new is built, but", new)):
+        fresh(base)
+        care = failing_from(k, lambda: build(site(work)), error)
+        assert said in care.message
+        assert "next writing command" in str(care.hint)
+        recover(site(work))
+        assert content(site(work).place.real) == result
+
+
+def test_an_adoption_that_fails_half_way_is_care_and_is_completed(base: Path) -> None:
+    work = fresh(base)
+    runner.upgrade(site(work))
+    build(site(work))
+    undo.rollback(site(work), set_aside_new=True)
+    runner.upgrade(site(work))
+    kept = fresh(work, "kept")
+
+    def adopt() -> object:
+        return undo.adopt(site(work), site(work).runs()[0].run_id)
+
+    calls = points(adopt)
+    new = content(site(work).place.real)
+    shutil.rmtree(work)
+    shutil.copytree(kept, work, symlinks=True)
+    last = max(k for k, (call, _) in enumerate(calls) if call == "rename")
+    care = failing_from(last, adopt, OSError(errno.EIO, "Input/output error"))
+    assert "begun and is not complete: Input/output error" in care.message
+    recover(site(work))
+    assert content(site(work).place.real) == new
+
+
+def test_tables_of_which_some_are_replaced_are_care(base: Path) -> None:
+    work = fresh(base)
+    calls = points(lambda: upkeep.regenerate(site(work)))
+    moved = [k for k, (call, path) in enumerate(calls) if call == "rename" and "gens" not in path]
+    for k, expected in ((moved[0], OSError), (moved[1], CareNeeded)):
+        fresh(base)
+        with hooked(Fault(k, lambda: OSError(errno.EIO, "Input/output error"), always=True)), pytest.raises(expected):
+            upkeep.regenerate(site(work))
+
+
 def test_what_somebody_has_worked_on_meanwhile_stays(base: Path) -> None:
     work = fresh(base)
     calls = points(lambda: build(site(work)))
@@ -140,7 +197,7 @@ def test_what_somebody_has_worked_on_meanwhile_stays(base: Path) -> None:
     made = sorted(path.name for path in (root / "gens/essay").iterdir())
     (root / "gens/essay" / made[0] / "parsed.txt").write_text("paid for")
     (root / "gens/essay" / made[1] / "metadata.json").write_text(json.dumps({"mine": 1}))
-    with_lock_settled(site(work))
+    recover(site(work))
     left = sorted(path.name for path in (root / "gens/essay").iterdir())
     assert left == made[:2]
     assert not (root / "cohorts/new").exists()

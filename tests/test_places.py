@@ -14,9 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from migrator import runner, undo
+from migrator import Inventory, runner, undo
 from migrator.errors import MigratorError, UsageError
+from migrator.store.checks import check
 from tests.faults import content, exact, killed_at, points, site
+from tests.oracle import migrate
+from tests.random_stores import read_tree
 from tests.test_crash import small_store
 
 
@@ -41,6 +44,49 @@ def fuse(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "source").mkdir()
     with mounted(["bindfs", str(tmp_path / "source"), str(tmp_path / "mnt")], tmp_path / "mnt") as point:
         yield point
+
+
+FOLDING = {  # file systems for which two names that differ in case are one name
+    "ext4": ("20M", ["mkfs.ext4", "-q", "-F", "-O", "casefold"]),
+    "xfs": ("300M", ["mkfs.xfs", "-q", "-f", "-n", "version=ci"]),
+    "vfat": ("20M", ["mkfs.vfat"]),
+}
+
+
+@pytest.fixture(params=["telling them apart", *FOLDING])
+def folding(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system that takes `A` for `a`; and one on this one, so that the test itself is tried."""
+    if request.param not in FOLDING:
+        yield tmp_path
+        return
+    size, make = FOLDING[request.param]
+    if os.geteuid() != 0 or not shutil.which(make[0]):
+        pytest.skip(f"needs root and {make[0]}")
+    subprocess.run(["truncate", "-s", size, str(tmp_path / "image")], check=True)
+    subprocess.run([*make, str(tmp_path / "image")], check=True, capture_output=True)
+    with mounted(["mount", "-o", "loop", str(tmp_path / "image"), str(tmp_path / "mnt")], tmp_path / "mnt") as point:
+        (point / "base").mkdir()
+        if request.param == "ext4":
+            subprocess.run(["chattr", "+F", str(point / "base")], check=True)
+        yield point / "base"
+
+
+def test_ids_are_right_where_two_names_that_differ_in_case_are_one(folding: Path) -> None:
+    """Two programs wrote `Case` and `case`: what is on the disk is judged, two generations or one of both."""
+    small_store(folding / "data")
+    for name in ("Case", "case"):
+        folder = folding / "data/gens/draft" / name
+        folder.mkdir(exist_ok=True)
+        (folder / "metadata.json").write_text('{"combo_id": "C", "template_id": "T", "llm_model_id": "M"}')
+    before, expected = exact(folding / "data"), migrate(read_tree(folding / "data"))
+    assert runner.upgrade(site(folding)).status == "committed"
+    after = read_tree(folding / "data")
+    assert {path: data for path, data in after.items() if path.startswith("gens/")} == {
+        path: data for path, data in expected.tree.items() if path.startswith("gens/")
+    }
+    assert check(Inventory.read(folding / "data")) == []
+    assert undo.rollback(site(folding)).status == "rolled-back"
+    assert exact(folding / "data") == before
 
 
 def test_a_plain_root_on_fuse_is_refused_before_any_work_with_the_way_out(fuse: Path) -> None:

@@ -18,7 +18,8 @@ from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain
 from migrator.site import RunFailed
 from migrator.store.layout import is_manifest
 from tests.faults import MIGRATIONS, content, exact, hooked, site
-from tests.test_crash import new_work, small_store
+from tests.test_crash import small_store
+from tests.torture.world import later_work
 
 Events = list[tuple[str, dict[str, Any]]]
 
@@ -132,7 +133,7 @@ def test_two_late_writers_need_care(base: Path) -> None:
 def test_later_work_stops_a_rollback_and_comes_back_by_adopt(base: Path) -> None:
     runner.upgrade(site(base))
     run_id = site(base).runs()[-1].run_id
-    new_work(site(base))
+    later_work(site(base))
     (base / "data" / "5_parsing" / "scores.csv").write_text("derived\n")
     after = content(base / "data")
     with pytest.raises(DecisionNeeded, match="would go") as refusal:
@@ -373,7 +374,7 @@ def test_adopting_into_a_linked_root_whose_tree_lies_on_another_disk(tmp_path: P
         (tmp_path / "data").symlink_to(Path(disk) / "store")
         there = site(tmp_path, backups=Path(disk) / "b")
         run_id = runner.upgrade(there).run.run_id  # type: ignore[union-attr]
-        new_work(there)
+        later_work(there)
         after = content(tmp_path / "data")
         undo.rollback(there, set_aside_new=True)
         runner.upgrade(there)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from migrator.engine import files, tree
 from migrator.engine.exchange import Place
-from migrator.errors import UsageError
+from migrator.errors import CareNeeded, UsageError, described
 
 
 def opened(place: Place) -> Path:
@@ -31,7 +31,10 @@ def opened(place: Place) -> Path:
 
 
 def put(place: Place, contents: Sequence[tuple[str, bytes]]) -> None:
-    """Put whole files, given as (path below the root, bytes), into their places; each is a rename of its own."""
+    """Put whole files, given as (path below the root, bytes), into their places; each is a rename of its own.
+
+    Raises CareNeeded where it fails after the first one: then some are the new ones.
+    """
     if not contents:
         return
     workshop = opened(place)
@@ -42,11 +45,19 @@ def put(place: Place, contents: Sequence[tuple[str, bytes]]) -> None:
         write_like(copy, data, target, mode & 0o666, owner)
         copies.append((copy, target))
     files.sync_file_system(workshop)
-    for copy, target in copies:
-        files.rename(copy, target)
-    for folder in dict.fromkeys(target.parent for _, target in copies):
-        files.sync_dir(folder)
-    files.remove_tree(workshop)
+    files.rename(*copies[0])
+    try:
+        for copy, target in copies[1:]:
+            files.rename(copy, target)
+        for folder in dict.fromkeys(target.parent for _, target in copies):
+            files.sync_dir(folder)
+        files.remove_tree(workshop)
+    except (OSError, MemoryError) as error:
+        raise CareNeeded(
+            f"of {len(copies)} files to be replaced not all are, or not durably: {described(error)}",
+            where=place.root,
+            hint="mend the cause, then repeat the command; each file is whole",
+        ) from error
 
 
 def write_like(copy: Path, data: bytes, other: Path, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:

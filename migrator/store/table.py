@@ -7,6 +7,7 @@ line end, and only cells that get a new value are written anew.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -129,7 +130,7 @@ class Table:
             head.append(row)
             if row.cells:
                 columns = tuple(cell_value(cell).strip() for cell in row.cells)
-                twice = [name for name in columns if name and columns.count(name) > 1]
+                twice = [name for name, number in Counter(columns).items() if name and number > 1]
                 if twice:
                     raise InvalidTable(f"line {row.line}: the column {twice[0]!r} stands twice in the header")
         return cls(bom, tuple(head), columns, tuple(rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 
 import pytest
 from hypothesis import assume, given
@@ -319,3 +320,13 @@ def test_any_bytes_are_kept_or_refused(data: bytes) -> None:
 def test_a_record_behind_the_last_row(before: str, after: str) -> None:
     table = Table.parse(before.encode())
     assert table.edited({}, {len(table.rows): [{"a": "x"}]}).render() == after.encode()
+
+
+def test_a_header_of_very_many_columns_is_read_in_one_pass() -> None:
+    """To look for each name among all others took minutes."""
+    names = [f"c{number}" for number in range(200_000)]
+    started = time.process_time()
+    assert Table.parse(",".join(names).encode()).columns == tuple(names)
+    with pytest.raises(InvalidTable, match="the column 'c7' stands twice"):
+        Table.parse(",".join([*names, "c7"]).encode())
+    assert time.process_time() - started < 10

@@ -16,7 +16,7 @@ from migrator import build, commit, recovery, runner, site, undo, upkeep
 from migrator.engine import exchange, files, journal, lock, snapshots, tree, workers
 from migrator.engine.exchange import Place
 from migrator.store.layout import LEDGER
-from tests.torture import crash, damage, errors, inputs, kinds, powercut, together
+from tests.torture import crash, damage, errors, inputs, kinds, machine, powercut, together
 from tests.torture.kinds import Job, Kind, Tally
 from tests.torture.world import LINKED, PLAIN
 
@@ -340,6 +340,7 @@ BUGS = (
     Bug("not exchanged back", not_exchanged_back, _by_path),
     Bug("times of the trees not kept", times_not_kept, partial(crash.as_on_xfs, "upgrade"), 12),
     Bug("no journal", no_journal, _upgrade_crash, 12),
+    Bug("no journal, in any order", no_journal, partial(machine.stories, PLAIN, 0)),
     Bug("journal late", journal_late, _upgrade_crash, 12),
     Bug("journal removed first", journal_removed_first, _upgrade_crash, 12),
     Bug("ledger outside the exchange", ledger_outside, _upgrade_crash, 12),

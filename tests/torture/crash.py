@@ -34,15 +34,25 @@ def calls_of(act: Callable[[], object]) -> list[Call]:
 
 
 class Crashing:
-    """Before the k-th system call the process is gone; of a write, `part` of its bytes may have got through."""
+    """Before the k-th system call the process is gone; of a write, `part` of its bytes may have got through.
 
-    def __init__(self, k: int, part: Callable[[int], int] | None = None) -> None:
-        self.k, self.part = k, part
+    `counts` tells of a call by name and path whether it counts.
+    """
+
+    def __init__(
+        self,
+        k: int,
+        part: Callable[[int], int] | None = None,
+        counts: Callable[[str, str], bool] = lambda name, path: True,
+    ) -> None:
+        self.k, self.part, self.counts = k, part, counts
         self.count = 0
         self.fired = False
 
     def __call__(self, name: str, path: str, args: tuple[Any, ...]) -> None:
         count = self.count
+        if not self.fired and not self.counts(name, path):
+            return
         self.count += 1
         if count < self.k:
             return
@@ -78,26 +88,37 @@ def sample(calls: list[Call], world: World, stride: int, offset: int = 0) -> lis
     With a large stride, for the everyday suite, what lies around them is thinned out as well.
     """
     rest = 1 if stride <= 12 else stride // 4
-    steps = [stride if _inside_a_build(path, world) else rest for _, path, _ in calls]
+    steps = [stride if inside_a_build(path, world.work) else rest for _, path, _ in calls]
     return [k for k, step in enumerate(steps) if (k + offset) % step == 0] or [len(calls) // 2]
 
 
-def _inside_a_build(path: str, world: World) -> bool:
+def inside_a_build(path: str, work: Path) -> bool:
     """Whether a call is about something within a new tree."""
-    parts = Path(path).relative_to(world.work).parts
+    parts = Path(path).relative_to(work).parts
     return len(parts) > 3 if parts[:1] == ("b",) else len(parts) > 1 and parts[0].startswith("data.2")
 
 
 def in_process(action: str, layout: str, base: Path, stride: int) -> Tally:
     """Each system call of an action."""
-    world = World(base, ACTIONS[action], layout)
+    return each_call(World(base, ACTIONS[action], layout), stride)
+
+
+def with_workers(action: str, layout: str, base: Path, stride: int) -> Tally:
+    """The same with two workers: what they do is theirs, and goes on until they see that their parent is gone."""
+    return each_call(World(base, ACTIONS[action], layout, jobs=2), stride)
+
+
+def each_call(world: World, stride: int) -> Tally:
+    """Each system call that this process makes in the world's action."""
     calls = calls_of(world.act)
-    chosen = sample(calls, world, stride, len(action))
+    chosen = sample(calls, world, stride, len(world.action.name))
 
     def runs() -> Iterator[list[str]]:
         for k in in_order(chosen):
             world.reset()
             fired = crashed(world.act, k)
+            if world.jobs > 1 and not fired:  # which process does what is not the same each time
+                continue
             found = [] if fired else ["the crash did not happen"]
             found += world.whole() + world.looks_write_nothing() + world.recovers()
             yield told(world, f"crash before call {k} {calls[k][:2]}", found)
@@ -203,6 +224,7 @@ IN_PROCESS = Kind(
     [partial(in_process, *case) for case in CASES] + [partial(as_on_xfs, name) for name in ("upgrade", "rollback")],
     3,
 )
+WORKERS = Kind("crash, with two workers", 60, [partial(with_workers, "upgrade", layout) for layout in LAYOUTS], 2)
 BY_SIGNAL = Kind("crash, SIGKILL", 500, [partial(by_signal, *case) for case in CASES])
 TORN = Kind("torn write", 300, [partial(torn, *case) for case in CASES])
 AGAIN = Kind("crash in recovery", 2000, [partial(again, *case) for case in CASES])

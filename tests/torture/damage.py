@@ -12,6 +12,7 @@ from pathlib import Path
 from migrator import undo, upkeep
 from migrator.engine import snapshots
 from migrator.engine.snapshots import Run
+from migrator.engine.tree import walk
 from migrator.errors import CareNeeded, MigratorError
 from tests.torture.crash import told
 from tests.torture.kinds import Kind, Tally, tallied
@@ -128,7 +129,7 @@ def stale_manifest(chance: random.Random, tree: Path, folder: Path) -> str:
     """The tree is changed and a new, well-sealed manifest made of it: only run.json still knows."""
     path = chance.choice(_files(tree))
     path.write_bytes(path.read_bytes() + b"x")
-    entries = snapshots.walk(tree)
+    entries = walk(tree)
     digests = snapshots.hash_files(tree, [entry.path for entry in entries if entry.kind == "f"])
     (folder / snapshots.BEFORE).write_bytes(snapshots.manifest_of(entries, digests).render())
     return str(path)

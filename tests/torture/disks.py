@@ -7,9 +7,10 @@ import os
 import shutil
 import struct
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -41,11 +42,27 @@ def _run(*command: object) -> str:
     return done.stdout.strip()
 
 
-@contextmanager
-def mounted(point: Path, *options: object) -> Iterator[Path]:
+def is_able() -> bool:
+    """Whether this machine mounts file systems and has loop devices: then power cuts have to be tried on it."""
+    try:
+        _run("losetup", "--find")
+        with tempfile.TemporaryDirectory() as folder, mounted(Path(folder), "-t", "tmpfs", "none"):
+            return True
+    except Unavailable:
+        return False
+
+
+def mounted(point: Path, *options: object) -> AbstractContextManager[Path]:
     """A file system for a while."""
+    return mount_with("mount", *options, point)
+
+
+@contextmanager
+def mount_with(*command: object) -> Iterator[Path]:
+    """What a command mounts at its last word, for a while."""
+    point = Path(str(command[-1]))
     point.mkdir(parents=True, exist_ok=True)
-    _run("mount", *options, point)
+    _run(*command)
     try:
         yield point
     finally:
@@ -151,7 +168,8 @@ def no_room(action: str, layout: str, what: str, base: Path, stride: int) -> Tal
     try:
         with mounted(point, "-t", "tmpfs", "-o", "size=64m,nr_inodes=100k", "none"):
             world = World(base / "world", ACTIONS[action], layout, work=point / "work")
-            extras = range(0, 280 if what == "size" else 100, (8 if what == "size" else 4) * stride)
+            step = max((8 if what == "size" else 4) // (1 if action == "upgrade" else 4), 1)
+            extras = range(0, (280 if what == "size" else 100) // (1 if action == "upgrade" else 4), step * stride)
             return tallied(len(extras), _squeezed(world, what, extras, point))
     except Unavailable as why:
         return Tally(skipped=str(why))
@@ -194,9 +212,16 @@ CUTS = Kind(
         for layout in LAYOUTS
     ],
     2,
+    mandatory=True,
 )
 NO_ROOM = Kind(
     "no space, no inodes",
     60,
-    [partial(no_room, "upgrade", layout, what) for layout in LAYOUTS for what in ("size", "inodes")],
+    [
+        partial(no_room, action, layout, what)
+        for action in ("upgrade", "cohort", "regenerate")
+        for layout in LAYOUTS
+        for what in ("size", "inodes")
+    ],
+    mandatory=True,
 )

@@ -111,9 +111,9 @@ def _said(
         return [] if world.is_new() else [f"said {status}, and the tree is the old one"]
     if isinstance(failure, CareNeeded):
         return [] if failure.where and failure.hint else [f"care is needed, but not where or what to do: {failure}"]
-    if isinstance(failure, KeyboardInterrupt) or world.action.piecemeal or world.action.name == "prune":
+    if isinstance(failure, KeyboardInterrupt) or world.action.name == "prune":
         return []
-    return [] if world.is_old() else [f"said {failure!r}, and the tree is the new one"]
+    return [] if world.is_old() else [f"said {failure!r}, and the tree is not the old one"]
 
 
 def sweep(action: str, layout: str, name: str, base: Path, stride: int, *, only: tuple[str, ...] = ()) -> Tally:
@@ -133,6 +133,7 @@ def sweep(action: str, layout: str, name: str, base: Path, stride: int, *, only:
 
 
 ACTED = [("upgrade", PLAIN), ("rollback", LINKED), ("adopt", PLAIN), ("prune", PLAIN)]
+ACTED += [("cohort", LINKED), ("extend", PLAIN), ("regenerate", PLAIN)]
 CASES = [(action, layout, name) for action, layout in ACTED for name in FAULTS]
 CASES += [("upgrade", LINKED, name) for name in ("EIO", "ENOSPC", "EINVAL", "KeyboardInterrupt")]
 ERRORS = Kind("errno at every call", 6000, [partial(sweep, *case) for case in CASES], 12)

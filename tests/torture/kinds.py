@@ -25,6 +25,7 @@ class Tally:
     violations: tuple[str, ...] = ()
     seconds: float = 0.0
     skipped: str = ""
+    left_out: int = 0  # jobs that were not begun, for want of time
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -33,17 +34,22 @@ class Tally:
             self.violations + other.violations,
             self.seconds + other.seconds,
             self.skipped or other.skipped,
+            self.left_out + other.left_out,
         )
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One line of the table. `stride` thins the whole sweep out so that it fits its time; 1 takes every point."""
+    """One line of the table. `stride` thins the whole sweep out so that it fits its time; 1 takes every point.
+
+    What is `mandatory` may not be skipped where the machine has what it needs.
+    """
 
     name: str
     target: int
     jobs: Sequence[Job]
     stride: int = 1
+    mandatory: bool = False
 
 
 hunting = False  # whether the first violation ends a sweep: when a deliberate bug is to be caught

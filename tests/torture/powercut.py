@@ -18,6 +18,7 @@ from typing import Any
 
 from migrator.engine import snapshots
 from migrator.errors import MigratorError
+from tests.faults import marks_of
 from tests.torture.crash import told
 from tests.torture.kinds import Kind, Tally, in_order, tallied
 from tests.torture.system import system
@@ -34,9 +35,10 @@ class Node:
     data: bytes = b""
     target: str = ""
     names: dict[str, int] = field(default_factory=dict)
+    marks: dict[str, bytes] = field(default_factory=dict)  # extended attributes
 
     def copy(self) -> Node:
-        return Node(self.mode, self.owner, self.mtime, self.data, self.target, dict(self.names))
+        return replace(self, names=dict(self.names), marks=dict(self.marks))
 
 
 Disk = dict[int, Node]
@@ -68,6 +70,7 @@ def load(root: Path) -> Disk:
             node.target = os.readlink(path)
         else:
             node.data = Path(path).read_bytes()
+        node.marks = dict(marks_of(path))
         return number
 
     add(str(root))
@@ -91,6 +94,8 @@ def store(disk: Disk, root: Path) -> None:
                 file.write(node.data)
         if not stat.S_ISLNK(node.mode):
             os.chmod(path, stat.S_IMODE(node.mode))
+        for name, value in node.marks.items():
+            os.setxattr(path, name, value, follow_symlinks=False)
         os.utime(path, ns=(node.mtime, node.mtime), follow_symlinks=False)
 
     put(TOP, str(root))
@@ -100,8 +105,10 @@ def fingerprint(disk: Disk, number: int = TOP) -> tuple[object, ...]:
     """What can be seen of a disk: two states with the same one are one state. Times of folders do not count."""
     node = disk[number]
     if stat.S_ISDIR(node.mode):
-        return (node.mode, tuple((name, fingerprint(disk, child)) for name, child in sorted(node.names.items())))
-    return (node.mode, node.mtime if stat.S_ISREG(node.mode) else 0, node.data, node.target)
+        marks = tuple(sorted(node.marks.items()))
+        return (node.mode, marks, tuple((name, fingerprint(disk, child)) for name, child in sorted(node.names.items())))
+    marks = tuple(sorted(node.marks.items()))
+    return (node.mode, marks, node.mtime if stat.S_ISREG(node.mode) else 0, node.data, node.target)
 
 
 class Recorder:
@@ -155,7 +162,7 @@ class Recorder:
 
         def effect(disk: Disk) -> None:
             if folder in disk:
-                disk[number] = replace(node, mtime=self._times.get(number, 0), names={})
+                disk[number] = replace(node, mtime=self._times.get(number, 0), names={}, marks={})
                 disk[folder].names[name] = number
 
         return Operation(effect, frozenset({folder}), text=f"new {path}")
@@ -200,6 +207,9 @@ class Recorder:
         return self._on(path, lambda node: setattr(node, "mode", stat.S_IFMT(node.mode) | mode), "chmod")
 
     _chmod = _fchmod
+
+    def _setxattr(self, path: str, name: str, value: bytes) -> Operation:
+        return self._on(path, lambda node: node.marks.update({name: value}), "setxattr")
 
     def _utime(self, path: str, mtime: int) -> Operation:
         return self._on(path, lambda node: setattr(node, "mtime", mtime), "utime")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from tests.torture import bugs, crash, damage, disks, errors, inputs, powercut, together
+from tests.torture import below, bugs, crash, damage, disks, errors, inputs, machine, powercut, together
 
 KINDS = (
     crash.IN_PROCESS,
     crash.BY_SIGNAL,
+    crash.WORKERS,
+    below.BELOW,
     crash.TORN,
     crash.AGAIN,
+    machine.COMMANDS,
     errors.ERRORS,
     powercut.MODELLED,
     disks.CUTS,

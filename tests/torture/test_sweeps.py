@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.torture import __main__ as driver
-from tests.torture import crash, damage, disks, errors, inputs, kinds, powercut, together
+from tests.torture import below, crash, damage, disks, errors, inputs, kinds, machine, powercut, together
 from tests.torture.kinds import Job, Kind, Tally
 
 THIN: list[tuple[Kind, int, int]] = [  # kind, each so-manieth job, each so-manieth point
-    (crash.IN_PROCESS, 1, 120),
-    (crash.BY_SIGNAL, 1, 30),
-    (crash.TORN, 1, 30),
-    (crash.AGAIN, 3, 40),
-    (errors.ERRORS, 7, 160),
-    (powercut.MODELLED, 1, 240),
-    (disks.CUTS, 1, 120),
-    (disks.NO_ROOM, 1, 6),
-    (together.WRITERS, 1, 30),
-    (together.LOCKS, 1, 10),
+    (crash.IN_PROCESS, 3, 120),
+    (crash.BY_SIGNAL, 3, 30),
+    (crash.WORKERS, 2, 100),
+    (below.BELOW, 9, 200),
+    (crash.TORN, 5, 30),
+    (crash.AGAIN, 5, 40),
+    (machine.COMMANDS, 5, 20),
+    (errors.ERRORS, 15, 200),
+    (powercut.MODELLED, 5, 240),
+    (disks.CUTS, 11, 120),
+    (disks.NO_ROOM, 5, 6),
+    (together.WRITERS, 3, 40),
+    (together.LOCKS, 5, 10),
     (together.RUNNERS, 1, 60),
     (together.READERS, 1, 20),
     (together.ORPHANS, 1, 15),
-    (inputs.HOSTILE, 1, 6),
-    (inputs.GENERATED, 1, 50),
-    (damage.DAMAGES, 1, 40),
+    (inputs.HOSTILE, 2, 12),
+    (inputs.GENERATED, 3, 80),
+    (damage.DAMAGES, 3, 60),
 ]
 SHARES = [
     pytest.param(job, stride, id=f"{kind.name}-{number}")
@@ -43,17 +47,54 @@ def test_no_promise_is_broken(job: Job, stride: int, tmp_path: Path) -> None:
     assert tally.violations == ()
 
 
+OUTCOMES = {
+    "good": (Tally(1, 5), 0, ""),
+    "broken": (Tally(1, 5, ("it broke",)), 1, "! it broke"),
+    "thin": (Tally(1, 4), 1, "too few"),
+    "cut short": (Tally(1, 4, left_out=2), 0, "2 jobs left out for time"),
+    "skipped": (Tally(skipped="no xfs"), 0, "skipped: no xfs"),
+}
+
+
+def driven(monkeypatch: pytest.MonkeyPatch, tally: Tally, *words: str, mandatory: bool = False) -> int:
+    """The driver's answer where the only kind, of which five runs are wanted, came to this."""
+    monkeypatch.setattr(driver, "KINDS", (Kind("one", 5, [partial(_answer, tally)], mandatory=mandatory),))
+    return driver.main(words)
+
+
+def _answer(tally: Tally, base: Path, stride: int) -> Tally:
+    return tally
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
 def test_a_violation_and_a_thin_sweep_fail_the_driver(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tally, code, shown = OUTCOMES[name]
+    assert driven(monkeypatch, tally) == code
+    assert shown in capsys.readouterr().out
+
+
+def test_a_share_is_asked_for_runs_and_not_for_their_number(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outcomes = {"good": Tally(1, 5), "broken": Tally(1, 5, ("it broke",)), "thin": Tally(1, 4)}
-    for name, tally in outcomes.items():
-        monkeypatch.setattr(driver, "KINDS", (Kind(name, 5, ()),))
-        monkeypatch.setattr(driver, "Tally", lambda tally=tally: tally)
-        assert driver.main([]) == (0 if name == "good" else 1)
-    shown = capsys.readouterr().out
-    assert "! it broke" in shown
-    assert "too few" in shown
+    assert driven(monkeypatch, Tally(9, 1), "--share", "7") == 0
+    assert "1 of 7 points" in capsys.readouterr().out
+    assert driven(monkeypatch, Tally(9, 0), "--share", "7") == 1
+    assert driven(monkeypatch, Tally(9, 5), "--minutes", "0") == 0
+    assert "1 jobs left out for time" in capsys.readouterr().out
+
+
+def test_what_is_mandatory_is_skipped_only_where_it_cannot_be_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    skipped = Tally(skipped="no mkfs.ext4")
+    monkeypatch.setattr(driver.disks, "is_able", lambda: True)
+    assert driven(monkeypatch, skipped, mandatory=True) == 1
+    assert "had to be tried on this machine" in capsys.readouterr().out
+    monkeypatch.setattr(driver.disks, "is_able", lambda: False)
+    assert driven(monkeypatch, skipped, mandatory=True) == 0
+    assert "NOT TRIED HERE: one" in capsys.readouterr().out
 
 
 def test_a_hunt_ends_with_the_first_violation(monkeypatch: pytest.MonkeyPatch) -> None:

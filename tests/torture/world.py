@@ -11,18 +11,19 @@ import os
 import shutil
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrator import compute_gen_id, compute_signature, runner, undo, upkeep
+from migrator import compute_gen_id, compute_signature, enrolment, runner, undo, upkeep
 from migrator.engine import ledger, lock, snapshots, steps
 from migrator.engine.steps import Step
 from migrator.errors import MigratorError
 from migrator.site import Site, settle
 from migrator.store.layout import run_mappings
+from tests.faults import Tree, exact
 from tests.faults import site as site_at
 
-Tree = dict[str, tuple[object, ...]]  # path -> mode, uid, gid, time in ns, content or target
 Act = Callable[[Site], object]
 
 DOCUMENTS = {
@@ -54,6 +55,15 @@ TABLES = {
 }
 
 
+AXES = {
+    "1_raw/draft_templates.csv": "template_id,generator,active\nt,llm,yes\n",
+    "1_raw/essay_templates.csv": "template_id,generator,active\ne,llm,yes\n",
+    "1_raw/evaluation_templates.csv": "template_id,generator,active\nx,llm,yes\n",
+    "1_raw/llm_models.csv": "id,for_generation,for_evaluation\nm,yes,yes\n",
+    "1_raw/replication_config.csv": "stage,replicates\ndraft,1\nessay,1\nevaluation,1\n",
+}
+
+
 def tiny_store(root: Path) -> None:
     """A handful of generations with every kind of reference, a lost draft, a link, a read-only file."""
     for stage, gens in DOCUMENTS.items():
@@ -66,38 +76,15 @@ def tiny_store(root: Path) -> None:
     (root / "gens/evaluation/v1/raw_metadata.json").write_text(json.dumps(raw, indent=2))
     (root / "gens/draft/a1/link").symlink_to("parsed.txt")
     (root / "gens/draft/a1/parsed.txt").chmod(0o444)
+    with suppress(OSError):  # where there are no such attributes
+        for path in ("gens/draft/a2", "gens/draft/a2/metadata.json", "gens/essay/b1/parsed.txt"):
+            os.setxattr(root / path, "user.note", f"of {path}".encode())
     for path, text in TABLES.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
 
 
 # -- what a reader sees
-
-
-def exact(root: str | Path, *, times_only: bool = False) -> Tree:
-    """Everything that a rollback must give back; with `times_only` what the kernel noted, cheaper and as telling."""
-    top = os.lstat(root)
-    found: Tree = {".": (top.st_mode, top.st_uid, top.st_gid, top.st_mtime_ns, None)}
-    _look(os.fspath(root), "", found, times_only)
-    return found
-
-
-def _look(folder: str, prefix: str, found: Tree, times_only: bool) -> None:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            status = entry.stat(follow_symlinks=False)
-            body: object = None
-            if times_only:
-                body = (status.st_ino, status.st_size, status.st_ctime_ns)
-            elif entry.is_symlink():
-                body = os.readlink(entry.path)
-            elif entry.is_file():
-                with open(entry.path, "rb") as file:
-                    body = file.read()
-            path = prefix + entry.name
-            found[path] = (status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, body)
-            if entry.is_dir(follow_symlinks=False):
-                _look(entry.path, path + "/", found, times_only)
 
 
 def _below_top(tree: Tree) -> Tree:
@@ -107,6 +94,10 @@ def _below_top(tree: Tree) -> Tree:
 def content(tree: Tree) -> dict[str, object]:
     """What a reader of the data finds: paths and contents, without what is ours."""
     return {path: value[4] for path, value in tree.items() if not path.startswith(".migrator")}
+
+
+def _files(tree: dict[str, object]) -> dict[str, object]:
+    return {path: value for path, value in tree.items() if value is not None}
 
 
 def inodes(root: str | Path) -> set[int]:
@@ -157,10 +148,41 @@ def later_work(one: Site) -> None:
     (one.place.real / "cohorts/two/membership.csv").write_text(f"stage,gen_id\ndraft,{gen_id}\n")
 
 
+def axes(one: Site) -> None:
+    """What a cohort is built from: one more essay of the selected essay's draft, and its evaluation."""
+    root = one.place.real
+    for path, text in AXES.items():
+        (root / path).parent.mkdir(exist_ok=True)
+        (root / path).write_text(text)
+    selected = root / "2_tasks/selected_essays.txt"
+    selected.write_text(selected.read_text().replace("regenerate", "reuse-drafts"))
+
+
+def cohort(one: Site) -> object:
+    return enrolment.build(one, "built", environment={})
+
+
+def extended(one: Site) -> object:
+    return enrolment.build(one, "one", extend=True, environment={})
+
+
+def spoil(one: Site) -> None:
+    """Tables and a manifest that are not what the store would make them."""
+    root = one.place.real
+    next((root / "gens/evaluation").iterdir()).joinpath("parsed.txt").write_text("3")
+    shutil.rmtree(root / "6_summary")
+    (root / "cohorts/one/manifest.json").write_text("{}")
+
+
+def regenerate(one: Site) -> object:
+    return upkeep.regenerate(one)
+
+
 @dataclass(frozen=True)
 class Action:
-    """Something that writes. `wanted` tells whether it still has something to do; `piecemeal`: it adds whole pieces.
+    """Something that writes. `wanted` tells whether it still has something to do.
 
+    `piecemeal`: it adds or replaces whole pieces, one by one; what half of it `owes` is finished or taken back.
     What is added here is swept by every kind.
     """
 
@@ -169,6 +191,7 @@ class Action:
     before: tuple[Act, ...] = ()
     wanted: Callable[[Site], bool] = lambda one: True
     piecemeal: bool = False
+    owes: bool = True
     gives_back: bool = False  # the very first tree, byte for byte
 
 
@@ -188,6 +211,9 @@ ACTIONS = {
         Action("set-aside", set_aside, (upgrade, later_work), _undoable, gives_back=True),
         Action("adopt", adopt, (upgrade, later_work, set_aside, upgrade), piecemeal=True),
         Action("prune", prune, (upgrade, rollback, upgrade)),
+        Action("cohort", cohort, (upgrade, axes), piecemeal=True),
+        Action("extend", extended, (upgrade, axes), piecemeal=True),
+        Action("regenerate", regenerate, (upgrade, spoil), piecemeal=True, owes=False),
     )
 }
 PLAIN, LINKED = "plain", "linked"
@@ -266,7 +292,7 @@ class World:
     # -- the judge
 
     def whole(self) -> list[str]:
-        """Promise 1: a reader finds the old tree or the new one (an adoption: all that was there, as it was).
+        """Promise 1: a reader finds the old tree or the new one; piece by piece, where it is no run.
 
         Until a command has settled what is owed, the top folder's own time may be that of the exchange (xfs).
         """
@@ -274,16 +300,30 @@ class World:
             return ["there is no data root"]
         now = exact(self.real)
         if self.action.piecemeal:
-            lost = [path for path, value in self.old.items() if value[4] and now.get(path) != value]
-            return [f"lost or changed: {', '.join(lost)}"] if lost else []
+            return self._pieces(now)
         ends = (self.old, self.first) if self.action.gives_back else (self.old,)
         if any(_below_top(now) == _below_top(end) for end in ends) or self.is_new():
             return []
         return ["the tree is neither the old nor the new"]
 
+    def _pieces(self, now: Tree) -> list[str]:
+        """Everything is there and untouched, or as the action leaves it; nothing else has come."""
+        made = {path for path, value in now.items() if path in self.new and value[4] == self.new[path]}
+        lost = [path for path, value in self.old.items() if path not in made and now.get(path) != value]
+        strange = [path for path in now if path not in self.old and path not in made]
+        found = [f"lost or changed: {', '.join(lost)}"] if lost else []
+        return [*found, f"neither of before nor of after: {', '.join(strange)}"] if strange else found
+
     def is_old(self) -> bool:
-        """Whether the live tree is the very one from before."""
-        return exact(self.real) == self.old
+        """Whether the live tree is the very one from before; where pieces came and went, times of folders apart."""
+        now = exact(self.real)
+        if self.action.piecemeal and not self.action.owes:  # an empty folder is nobody's loss
+            return _files(content(now)) == _files(content(self.old))
+        return content(now) == content(self.old) if self.action.piecemeal else now == self.old
+
+    def is_half(self) -> bool:
+        """Whether an action that goes piece by piece was cut off between two of them."""
+        return self.action.piecemeal and not self.is_old() and not self.is_new()
 
     def is_new(self) -> bool:
         """Whether the live tree is the one that the action makes."""
@@ -304,9 +344,14 @@ class World:
     def recovers(self) -> list[str]:
         """Promise 4: the next writing commands settle what is owed, the action can be done, and nothing is left."""
         one = self.site()
+        found = []
         try:
+            if self.action.owes and self.is_half() and upkeep.status(one).owed is None:
+                found.append("half of it stands, and status says that nothing is owed")
             recover(one)
-            found = self.settled()
+            found += self.settled()
+            if self.action.owes and self.is_half():
+                found.append("half of it stands after the recovery")
             if self.action.wanted(one):
                 self.action.act(one)
                 found += self.settled()
