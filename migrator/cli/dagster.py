@@ -220,7 +220,7 @@ def _report(keys: list[Keys], history: dict[str, int], wanted: bool, dry_run: bo
         table.add_row(plan.stage, *(f"{len(names):,}" for names in (plan.kept, plan.add, plan.remove)))
     screen.show(table)
     if history:
-        screen.show(f"{sum(history.values()):,} materializations {'to be ' if dry_run else ''}recorded.")
+        screen.show(f"{text.many(sum(history.values()), 'materialization')} {'to be ' if dry_run else ''}recorded.")
     if dry_run:
         screen.show("Nothing has been changed.")
         return

@@ -54,7 +54,7 @@ def put(place: Place, contents: Sequence[tuple[str, bytes]]) -> None:
         files.remove_tree(workshop)
     except (OSError, MemoryError) as error:
         raise CareNeeded(
-            f"of {len(copies)} files to be replaced not all are, or not durably: {described(error)}",
+            f"not all files are replaced, or not durably (in all: {len(copies)}): {described(error)}",
             where=place.root,
             hint="mend the cause, then repeat the command; each file is whole",
         ) from error

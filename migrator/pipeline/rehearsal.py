@@ -61,9 +61,11 @@ class Rehearsal:
         if self.first.members != self.second.members:
             found.append("the second build has other members than the first")
         if self.second.calls:
-            found.append(f"the second time the model was called {self.second.calls:,} times")
+            found.append(f"the second time the model was called too (calls: {self.second.calls:,})")
         if self.second.skipped != self.second.steps:
-            found.append(f"the second time {self.second.steps - self.second.skipped:,} steps were not skipped")
+            found.append(
+                f"the second time not all was skipped (steps: {self.second.steps:,}, skipped: {self.second.skipped:,})"
+            )
         return found + [f"the second time {path} was written" for path in self.rewritten]
 
 

@@ -68,8 +68,8 @@ def look(root: Path, keys: Sequence[Key]) -> tuple[list[Key], list[Key], list[Ke
 
 
 def _reason(total: int, waiting: int, strange: int) -> str:
-    parts = [f"{waiting:,} wait for their parents' text"] if waiting else []
-    parts += [f"{strange:,} are not in the store (migrator dagster sync)"] if strange else []
+    parts = [f"waiting for a parent's text: {waiting:,}"] if waiting else []
+    parts += [f"not in the store: {strange:,} (migrator dagster sync)"] if strange else []
     done = total - waiting - strange
     return "; ".join([f"nothing is missing of {done:,} registered generations", *parts])
 

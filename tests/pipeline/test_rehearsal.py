@@ -38,8 +38,8 @@ def test_what_was_not_skipped_is_a_fault() -> None:
     assert Rehearsal(good, bad, ("gens/draft/d_1/raw.txt",)).faults == [
         "failed: draft d_1",
         "the second build has other members than the first",
-        "the second time the model was called 1 times",
-        "the second time 2 steps were not skipped",
+        "the second time the model was called too (calls: 1)",
+        "the second time not all was skipped (steps: 3, skipped: 1)",
         "the second time gens/draft/d_1/raw.txt was written",
     ]
 

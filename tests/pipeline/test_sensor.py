@@ -39,7 +39,7 @@ def test_it_says_why_it_asks_for_nothing(root: Path, line: Line) -> None:
     assert tick(line)[1] == "no generation is registered: materialize register_partitions"
     line.register(("draft", "gone"))
     assert tick(line)[1] == (
-        "nothing is missing of 0 registered generations; 1 are not in the store (migrator dagster sync)"
+        "nothing is missing of 0 registered generations; not in the store: 1 (migrator dagster sync)"
     )
     with hold(Place.at(root).state, "upgrade"):
         assert "(upgrade)" in str(tick(line)[1])
