@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.engine import files
+from migrator.engine.ledger import is_run_id
 from migrator.engine.tree import FILE, Entry, hash_files, walk_shared
 from migrator.errors import CareNeeded, UsageError
 
@@ -27,7 +27,6 @@ COPIED, LINKED = "copied", "linked"
 BUILDING, COMMITTED, FAILED, ROLLED_BACK = "building", "committed", "failed", "rolled-back"
 BEFORE, AFTER = "before.manifest", "after.manifest"
 RUN_FILE, LOG = "run.json", "log.jsonl"
-_RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}(-[0-9]{1,4})?")
 
 
 @dataclass(frozen=True)
@@ -69,18 +68,6 @@ class Run:
 _EXAMPLE = Run("", "", 0, "", "")
 
 
-def is_run_id(text: object) -> bool:
-    """Whether a text is a run's id (it becomes a path)."""
-    return isinstance(text, str) and bool(_RUN_ID.fullmatch(text))
-
-
-def check_run_id(run_id: str) -> str:
-    """The run id, or UsageError where it is none (it becomes a path)."""
-    if not is_run_id(run_id):
-        raise UsageError(f"{run_id!r} is not a run id", hint="migrator history   (lists them)")
-    return run_id
-
-
 def write(folder: Path, run: Run) -> None:
     """Put run.json in its place, durably."""
     files.replace_file(
@@ -117,7 +104,7 @@ def _proven(run: Run, folder: Path) -> Run:
 def of_root(backups: Path, root: Path) -> list[Run]:
     """The runs of one data root, oldest first."""
     try:
-        names = sorted(path for path in backups.iterdir() if _RUN_ID.fullmatch(path.name) and path.is_dir())
+        names = sorted(path for path in backups.iterdir() if is_run_id(path.name) and path.is_dir())
     except (FileNotFoundError, NotADirectoryError):
         return []
     found = [read(folder) for folder in names if (folder / RUN_FILE).exists()]

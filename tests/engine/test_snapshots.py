@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrator.engine import snapshots, tree
+from migrator.engine import ledger, snapshots, tree
 from migrator.engine.snapshots import Manifest, Run
 from migrator.engine.tree import Entry
 from migrator.errors import CareNeeded, UsageError
@@ -349,10 +349,10 @@ NO_RUN_IDS += ["20260101-120000-12345", "２0260101-120000"]
 
 def test_run_ids_are_nothing_but_that() -> None:
     """They become paths."""
-    assert [snapshots.check_run_id(text) for text in RUN_IDS] == RUN_IDS
+    assert [ledger.check_run_id(text) for text in RUN_IDS] == RUN_IDS
     for text in NO_RUN_IDS:
         with pytest.raises(UsageError, match="is not a run id"):
-            snapshots.check_run_id(text)
+            ledger.check_run_id(text)
 
 
 def test_runs_are_in_the_order_in_which_they_ran(tmp_path: Path) -> None:
