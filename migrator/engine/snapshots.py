@@ -25,6 +25,8 @@ from migrator.errors import CareNeeded, UsageError
 
 COPIED, LINKED = "copied", "linked"
 BUILDING, COMMITTED, FAILED, ROLLED_BACK = "building", "committed", "failed", "rolled-back"
+_SEAL = 20  # bytes
+_TOGETHER = 10_000  # lines
 BEFORE, AFTER = "before.manifest", "after.manifest"
 RUN_FILE, LOG = "run.json", "log.jsonl"
 
@@ -125,9 +127,12 @@ class Manifest:
     def _texts(self) -> tuple[bytes, str]:
         """The body of the manifest's file, and the digest of the tree."""
         digests = self.digests
+        body: list[bytes] = []
+        seal = hashlib.blake2b(digest_size=_SEAL)
         plain = "".join([entry.path + entry.target for entry in self.entries]).isprintable()
         heads: dict[tuple[str, int, int, int], tuple[str, str]] = {}  # most entries have one of a few
-        lines, timeless = [], []
+        lines: list[str] = []
+        timeless: list[str] = []
         for path, kind, mode, uid, gid, size, mtime, ctime, target in self.entries:
             head = heads.get((kind, mode, uid, gid))
             if head is None:
@@ -138,7 +143,12 @@ class Manifest:
                 names = f"{digests.get(path, '-')}\t{_text(path)}\t{_text(target)}\n"
             lines.append(f"{head[0]}{size}\t{mtime}\t{ctime}\t{names}")
             timeless.append(head[1] + names)
-        return "".join(lines).encode(), _seal("".join(timeless).encode())
+            if len(lines) == _TOGETHER:  # a line is four times its bytes while it stands alone
+                body.append("".join(lines).encode())
+                seal.update("".join(timeless).encode())
+                lines, timeless = [], []
+        seal.update("".join(timeless).encode())
+        return b"".join([*body, "".join(lines).encode()]), seal.hexdigest()
 
     def digest(self) -> str:
         """One digest for the tree: paths, kinds, modes, contents; no times, so equal trees have equal digests."""
@@ -151,7 +161,7 @@ class Manifest:
 
 
 def _seal(body: bytes) -> str:
-    return hashlib.blake2b(body, digest_size=20).hexdigest()
+    return hashlib.blake2b(body, digest_size=_SEAL).hexdigest()
 
 
 def _text(text: str) -> str:
@@ -249,4 +259,5 @@ def changed_content(root: Path, manifest: Manifest) -> list[tuple[str, str]]:
 
 def manifest_of(entries: Sequence[Entry], digests: Mapping[str, str]) -> Manifest:
     """A manifest of a listing and the digests of its files."""
-    return Manifest(entries, {path: digest for path, digest in digests.items() if digest})
+    blank = not all(digests.values())
+    return Manifest(entries, {path: digest for path, digest in digests.items() if digest} if blank else digests)
