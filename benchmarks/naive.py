@@ -228,7 +228,7 @@ def remove_model_id(root: Path) -> None:
                     save(folder / name, after)
 
 
-def migrate(root: Path) -> None:
+def migrate(root: Path, *, backup: bool = True) -> None:
     """Back the store up beside itself and migrate it in place, saying how long each part took."""
     started = time.perf_counter()
 
@@ -237,8 +237,9 @@ def migrate(root: Path) -> None:
         print(f"{what:22} {time.perf_counter() - started:7.2f} s")
         started = time.perf_counter()
 
-    shutil.copytree(root, root.with_name(root.name + ".backup"), symlinks=True)
-    done("backup")
+    if backup:
+        shutil.copytree(root, root.with_name(root.name + ".backup"), symlinks=True)
+        done("backup")
     normalize_replicates(root)
     done("normalize replicates")
     ids = rename_generations(root)
@@ -253,7 +254,9 @@ def main() -> None:
     """Migrate the store that the command line names."""
     parser = argparse.ArgumentParser(description="Migrate a store naively, in place, after a backup to ROOT.backup.")
     parser.add_argument("root", type=Path)
-    migrate(parser.parse_args().root)
+    parser.add_argument("--no-backup", action="store_true", help="nothing to go back to: a bound, not a rival")
+    options = parser.parse_args()
+    migrate(options.root, backup=not options.no_backup)
 
 
 if __name__ == "__main__":

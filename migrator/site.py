@@ -1,6 +1,7 @@
 """One data root with its folders, how commands end, and what is owed before anything is written.
 
 The clock is read through `Site.clock` only. Progress and findings go out through `Site.notify`; others print.
+Snapshots and recovery are imported where they are needed: most look-ups need neither.
 """
 
 from __future__ import annotations
@@ -9,20 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from migrator import recovery
-from migrator.engine import files, ledger, snapshots
+from migrator.engine import files, ledger
 from migrator.engine.exchange import Place
 from migrator.engine.hooks import NO_HOOKS, Hooks
 from migrator.engine.ledger import Applied
-from migrator.engine.snapshots import Run
-from migrator.engine.workers import Jobs
 from migrator.errors import MigratorError, described
-from migrator.plan import Plan
 from migrator.store.ids import DEFAULT_SCHEME, IdScheme
 from migrator.store.layout import LEDGER, run_mappings
-from migrator.store.problems import Problem
+
+if TYPE_CHECKING:
+    from migrator.engine.snapshots import Run
+    from migrator.engine.workers import Jobs
+    from migrator.plan import Plan
+    from migrator.store.problems import Problem
 
 Notify = Callable[..., None]
 
@@ -67,11 +69,13 @@ class Site:
 
     def runs(self) -> list[Run]:
         """The runs of this root, oldest first."""
+        from migrator.engine import snapshots
+
         return snapshots.of_root(self.backups, self.place.root)
 
     def folder(self, run_id: str) -> Path:
         """The folder of a run."""
-        return self.backups / snapshots.check_run_id(run_id)
+        return self.backups / ledger.check_run_id(run_id)
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,8 @@ def shipped_migrations() -> Path:
 
 def settle(site: Site) -> list[str]:
     """Finish or undo what an earlier run owes, and say so. The lock must be held."""
+    from migrator import recovery
+
     notes = recovery.settle(site.place, site.backups)
     notes += [f"copied the mapping of run {run_id}" for run_id in copy_mappings(site)]
     for note in notes:

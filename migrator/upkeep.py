@@ -23,6 +23,7 @@ from migrator.store.layout import GENS, STAGES
 from migrator.store.problems import UNSAFE_PATH, Problem, ordered
 from migrator.undo import require_sound
 
+_LARGE_MANIFEST = 20_000_000  # bytes, of about 100,000 files: a second's work
 _NOT_OURS = "stands where a table would be made: nothing is written through a link, and nothing is replaced"
 
 
@@ -39,6 +40,7 @@ class Status:
     runs: list[Run]
     generations: dict[str, int]
     late_writes: list[str]
+    late_unknown: bool = False  # the newest snapshot is too large for a look at it in passing
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def status(site: Site) -> Status:
     owed = journal.read(site.place.state)
     held = lock.is_held(site.place.state)
     runs = site.runs()
+    late = _late_writes(site, runs)
     return Status(
         applied=applied,
         pending=pending,
@@ -75,7 +78,8 @@ def status(site: Site) -> Status:
         missing_mappings=[run_id for run_id in ledger.runs(applied) if not (site.mappings / run_id).is_dir()],
         runs=runs,
         generations=_count(site.place.real),
-        late_writes=_late_writes(site, runs),
+        late_writes=late or [],
+        late_unknown=late is None,
     )
 
 
@@ -90,14 +94,20 @@ def _count(root: Path) -> dict[str, int]:
     return counts
 
 
-def _late_writes(site: Site, runs: Sequence[Run]) -> list[str]:
-    """Paths in the newest snapshot that were written after the exchange, by a process that still holds the old tree."""
+def _late_writes(site: Site, runs: Sequence[Run]) -> list[str] | None:
+    """Paths in the newest snapshot that were written after the exchange, by a process that still holds the old tree.
+
+    None where the snapshot is too large to be walked for a look at where things stand.
+    """
     newest = next((run for run in reversed(runs) if run.has_snapshot), None)
     if newest is None or not Path(newest.tree).is_dir():
         return []
+    manifest_file = site.folder(newest.run_id) / snapshots.BEFORE
     try:
-        manifest = snapshots.read_manifest(site.folder(newest.run_id) / snapshots.BEFORE)
-    except CareNeeded:
+        if manifest_file.stat().st_size > _LARGE_MANIFEST:
+            return None
+        manifest = snapshots.read_manifest(manifest_file)
+    except (OSError, CareNeeded):
         return []
     return snapshots.damages(Path(newest.tree), manifest, full=False)
 

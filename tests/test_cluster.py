@@ -21,7 +21,7 @@ from migrator.engine import exchange, workers
 from migrator.engine.exchange import Place
 from migrator.errors import MigratorError, TryAgain, UsageError
 from migrator.site import RunFailed, settle
-from tests.faults import content, exact, site
+from tests.faults import content, exact, hooked, site
 from tests.test_sharing import NOON, large_store
 
 pytest.importorskip("distributed", reason="the extra is not installed")
@@ -221,14 +221,23 @@ def test_a_run_that_is_killed_leaves_workers_nothing_to_write_to(tmp_path: Path)
             except FileNotFoundError:
                 return  # the folder is gone
 
+    removed: list[bool] = []
+
+    def note(call: str, path: str) -> None:
+        if (call, path) == ("unlink", "metadata.json"):
+            removed.append(built.exists())
+
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        settle(one)
+        with hooked(note):
+            settle(one)
     finally:
         stop.set()
         writer.join()
         os.close(held)
+    assert removed
+    assert not any(removed)  # nobody finds a path to what is being removed
     assert sorted(path.name for path in base.iterdir()) == [".data.migrator", "b", "data", "store"]
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from migrator.store.table import Table
 
 UNKNOWN = "-"
+_FEW = 100  # ids: for more of them all mappings are read
 STAGE_NAMES = ("draft", "essay", "evaluation")  # as in store.layout, which --help must not import
 
 
@@ -42,7 +43,7 @@ def command(ctx: click.Context, ids: tuple[str, ...], stage: str | None, file: s
         raise click.UsageError("Give ids, or --csv FILE --column NAME.")
     site = ctx.obj.site()
     site.place.require()
-    names = _names(site)
+    names = _names(site, ids)
     if file and column:
         known = _table(names, stage, file, column)
     else:
@@ -55,11 +56,13 @@ def command(ctx: click.Context, ids: tuple[str, ...], stage: str | None, file: s
     ctx.exit(0 if known else 1)
 
 
-def _names(site: Site) -> Names:
+def _names(site: Site, ids: tuple[str, ...]) -> Names:
+    """The names of a few ids, or of all that there are."""
     from migrator.engine import ledger
     from migrator.store.mappings import Names
 
-    return Names.read(site.place.real, ledger.runs(site.ledger()))
+    runs = ledger.runs(site.ledger())
+    return Names.of(site.place.real, runs, ids) if 0 < len(ids) <= _FEW else Names.read(site.place.real, runs)
 
 
 def _lines(ids: list[str]) -> None:

@@ -11,7 +11,7 @@ import click
 from migrator import upkeep
 from migrator.cli import screen
 from migrator.cli.settings import Settings, complete_runs
-from migrator.engine import snapshots
+from migrator.engine import ledger, snapshots
 from migrator.errors import CareNeeded, MigratorError, UsageError
 from migrator.report import text
 from migrator.undo import LINK_HAZARD
@@ -119,7 +119,7 @@ def verify_command(settings: Settings, run_ids: Sequence[str]) -> int:
 def _require_snapshots(site: Site, run_ids: Sequence[str]) -> None:
     known = {run.run_id: run for run in site.runs()}
     for run_id in run_ids:
-        snapshots.check_run_id(run_id)
+        ledger.check_run_id(run_id)
         if run_id not in known:
             raise UsageError(f"there is no run {run_id}", where=site.backups, hint="migrator snapshots list")
         if not known[run_id].has_snapshot:

@@ -126,6 +126,10 @@ def _print_cares(state: Status) -> None:
         rest = f"; and {more} more" if more > 0 else ""
         lines.append(("warning", f"somebody wrote into the newest snapshot after its run: {shown}{rest}"))
         lines.append(("none", "a container or a shell that still holds the old folder must be restarted"))
+    if state.late_unknown:
+        lines.append(
+            ("none", f"the newest snapshot is large; {screen.typed('snapshots verify')} looks for late writes")
+        )
     for name, line in lines:
         screen.show(f"{screen.mark(name)}  {screen.escape(line)}")
 

@@ -6,13 +6,18 @@ Bytes in, entries out; the runner decides where the bytes lie and writes them in
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from migrator.engine.snapshots import is_run_id
-from migrator.engine.steps import Step
-from migrator.errors import CareNeeded, DecisionNeeded
+from migrator.errors import CareNeeded, DecisionNeeded, UsageError
+
+if TYPE_CHECKING:
+    from migrator.engine.steps import Step
+
+_RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}(-[0-9]{1,4})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +111,18 @@ def pending(steps: list[Step], entries: list[Applied], to: str | None = None) ->
     if to is not None and to not in present:
         raise DecisionNeeded(f"there is no step {to}", hint="migrator status   (lists the steps)")
     return [step for step in steps if step.number not in applied and (to is None or step.number <= to)]
+
+
+# -- run ids
+
+
+def is_run_id(text: object) -> bool:
+    """Whether a text is a run's id (it becomes a path)."""
+    return isinstance(text, str) and bool(_RUN_ID.fullmatch(text))
+
+
+def check_run_id(run_id: str) -> str:
+    """The run id, or UsageError where it is none (it becomes a path)."""
+    if not is_run_id(run_id):
+        raise UsageError(f"{run_id!r} is not a run id", hint="migrator history   (lists them)")
+    return run_id

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
@@ -20,14 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from migrator.engine import files
+from migrator.engine.ledger import is_run_id
 from migrator.engine.tree import FILE, Entry, hash_files, walk_shared
 from migrator.errors import CareNeeded, UsageError
 
 COPIED, LINKED = "copied", "linked"
 BUILDING, COMMITTED, FAILED, ROLLED_BACK = "building", "committed", "failed", "rolled-back"
+_SEAL = 20  # bytes
+_TOGETHER = 10_000  # lines
 BEFORE, AFTER = "before.manifest", "after.manifest"
 RUN_FILE, LOG = "run.json", "log.jsonl"
-_RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}(-[0-9]{1,4})?")
 
 
 @dataclass(frozen=True)
@@ -69,18 +70,6 @@ class Run:
 _EXAMPLE = Run("", "", 0, "", "")
 
 
-def is_run_id(text: object) -> bool:
-    """Whether a text is a run's id (it becomes a path)."""
-    return isinstance(text, str) and bool(_RUN_ID.fullmatch(text))
-
-
-def check_run_id(run_id: str) -> str:
-    """The run id, or UsageError where it is none (it becomes a path)."""
-    if not is_run_id(run_id):
-        raise UsageError(f"{run_id!r} is not a run id", hint="migrator history   (lists them)")
-    return run_id
-
-
 def write(folder: Path, run: Run) -> None:
     """Put run.json in its place, durably."""
     files.replace_file(
@@ -117,7 +106,7 @@ def _proven(run: Run, folder: Path) -> Run:
 def of_root(backups: Path, root: Path) -> list[Run]:
     """The runs of one data root, oldest first."""
     try:
-        names = sorted(path for path in backups.iterdir() if _RUN_ID.fullmatch(path.name) and path.is_dir())
+        names = sorted(path for path in backups.iterdir() if is_run_id(path.name) and path.is_dir())
     except (FileNotFoundError, NotADirectoryError):
         return []
     found = [read(folder) for folder in names if (folder / RUN_FILE).exists()]
@@ -138,9 +127,12 @@ class Manifest:
     def _texts(self) -> tuple[bytes, str]:
         """The body of the manifest's file, and the digest of the tree."""
         digests = self.digests
+        body: list[bytes] = []
+        seal = hashlib.blake2b(digest_size=_SEAL)
         plain = "".join([entry.path + entry.target for entry in self.entries]).isprintable()
         heads: dict[tuple[str, int, int, int], tuple[str, str]] = {}  # most entries have one of a few
-        lines, timeless = [], []
+        lines: list[str] = []
+        timeless: list[str] = []
         for path, kind, mode, uid, gid, size, mtime, ctime, target in self.entries:
             head = heads.get((kind, mode, uid, gid))
             if head is None:
@@ -151,7 +143,12 @@ class Manifest:
                 names = f"{digests.get(path, '-')}\t{_text(path)}\t{_text(target)}\n"
             lines.append(f"{head[0]}{size}\t{mtime}\t{ctime}\t{names}")
             timeless.append(head[1] + names)
-        return "".join(lines).encode(), _seal("".join(timeless).encode())
+            if len(lines) == _TOGETHER:  # a line is four times its bytes while it stands alone
+                body.append("".join(lines).encode())
+                seal.update("".join(timeless).encode())
+                lines, timeless = [], []
+        seal.update("".join(timeless).encode())
+        return b"".join([*body, "".join(lines).encode()]), seal.hexdigest()
 
     def digest(self) -> str:
         """One digest for the tree: paths, kinds, modes, contents; no times, so equal trees have equal digests."""
@@ -164,7 +161,7 @@ class Manifest:
 
 
 def _seal(body: bytes) -> str:
-    return hashlib.blake2b(body, digest_size=20).hexdigest()
+    return hashlib.blake2b(body, digest_size=_SEAL).hexdigest()
 
 
 def _text(text: str) -> str:
@@ -262,4 +259,5 @@ def changed_content(root: Path, manifest: Manifest) -> list[tuple[str, str]]:
 
 def manifest_of(entries: Sequence[Entry], digests: Mapping[str, str]) -> Manifest:
     """A manifest of a listing and the digests of its files."""
-    return Manifest(entries, {path: digest for path, digest in digests.items() if digest})
+    blank = not all(digests.values())
+    return Manifest(entries, {path: digest for path, digest in digests.items() if digest} if blank else digests)

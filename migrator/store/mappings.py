@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import stat
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from migrator.errors import CareNeeded, UsageError
-from migrator.store.layout import DRAFT, GENS, STAGES, run_mappings
+from migrator.store.layout import DRAFT, GENS, STAGES, run_mappings, unsafe_id
 from migrator.store.problems import COLUMNS as ISSUE_COLUMNS
-from migrator.store.problems import Problem
-from migrator.store.records import Key
 from migrator.store.table import cell_with
+
+if TYPE_CHECKING:
+    from migrator.store.problems import Problem
+    from migrator.store.records import Key
 
 MAPPING, SYNTHETIC, ISSUES = "mapping.csv", "synthetic_drafts.csv", "issues.csv"
 MAPPING_COLUMNS = ("stage", "old_gen_id", "new_gen_id")
@@ -31,6 +35,7 @@ SYNTHETIC_COLUMNS = (
     "replicate",
 )
 Row = tuple[str, str, str]
+_HEAD = ",".join(MAPPING_COLUMNS).encode() + b"\n"
 
 
 def sorted_rows(rows: Iterable[Row]) -> list[Row]:
@@ -76,6 +81,25 @@ def read_mapping(path: Path) -> dict[Key, str]:
             return {(row[stage], row[old]): row[new] for row in rows if row}
     except (OSError, ValueError, IndexError, csv.Error) as error:
         raise CareNeeded(f"a mapping cannot be read: {error}", where=path) from None
+
+
+def look_up(path: Path, keys: Iterable[Key]) -> dict[Key, str]:
+    """What one run's mapping says of a few names, without reading the rest of it. Raises CareNeeded."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CareNeeded(f"a mapping cannot be read: {error}", where=path) from None
+    if not data.startswith(_HEAD) or b'"' in data or b"\r" in data:  # not as we write plain names
+        whole = read_mapping(path)  # names with commas, quotes, blanks at the ends
+        return {key: whole[key] for key in keys if key in whole}
+    found = {}
+    for key in keys:
+        row = f"\n{key[0]},{key[1]},".encode(errors="backslashreplace")
+        start = data.find(row)
+        if start >= 0 and not {",", "\n"} & set(key[1]):
+            start += len(row)
+            found[key] = data[start : data.find(b"\n", start)].decode()
+    return found
 
 
 def compose(maps: Iterable[Mapping[Key, str]]) -> dict[Key, str]:
@@ -147,6 +171,19 @@ class Names:
         """The names of a tree; `run_ids` in the ledger's order."""
         return cls({stage: _folders(root / GENS / stage) for stage in STAGES}, of_tree(root, run_ids))
 
+    @classmethod
+    def of(cls, root: Path, run_ids: Iterable[str], ids: Collection[str]) -> Names:
+        """The same of a few ids only: what a look-up needs of a large store."""
+        existing = {stage: frozenset(name for name in ids if _is_folder(root / GENS / stage, name)) for stage in STAGES}
+        past: dict[Key, str] = {}
+        names = [(stage, name) for stage in STAGES for name in ids]
+        for run_id in run_ids:
+            current = {key: (key[0], past.get(key, key[1])) for key in names}
+            said = look_up(root / run_mappings(run_id) / MAPPING, {*names, *current.values()})
+            past |= {key: said[now] for key, now in current.items() if key in past and now in said}
+            past |= {key: said[key] for key in names if key in said}
+        return cls(existing, past)
+
     def today(self, gen_id: str, stage: str | None = None) -> str | None:
         """The id of today, or None where the name is unknown. Raises UsageError where it could mean two."""
         stages = (stage,) if stage else STAGES
@@ -164,6 +201,15 @@ class Names:
 
 def _with_article(stage: str) -> str:
     return f"a {stage}" if stage == DRAFT else f"an {stage}"
+
+
+def _is_folder(folder: Path, name: str) -> bool:
+    if unsafe_id(name):
+        return False
+    try:
+        return stat.S_ISDIR(os.lstat(folder / name).st_mode)
+    except OSError:  # none, or a name that no file system takes
+        return False
 
 
 def _folders(folder: Path) -> frozenset[str]:

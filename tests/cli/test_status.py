@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from migrator import upkeep
 from migrator.engine import journal, lock
 from migrator.engine.exchange import Place
 from migrator.engine.journal import Journal
@@ -98,3 +99,12 @@ def test_a_missing_copy_of_a_mapping_and_a_late_write_are_told(cli: Cli, root: P
     screen = cli("--data-root", root, "status").out
     assert "late.txt" in screen
     assert "mapping is missing" in screen
+
+
+def test_a_large_snapshot_is_not_walked_in_passing(cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at where things stand takes no minute: it says who looks for late writes."""
+    cli("--data-root", root, "upgrade", "--yes", "--json")
+    assert "is large" not in cli("--data-root", root, "status").out
+    monkeypatch.setattr(upkeep, "_LARGE_MANIFEST", 10)
+    assert cli("--data-root", root, "status", "--json").json["late_writes"] == []
+    assert f"is large; migrator --data-root {root} snapshots verify looks" in cli("--data-root", root, "status").out

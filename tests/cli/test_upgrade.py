@@ -16,6 +16,7 @@ from migrator.engine import lock
 from migrator.engine.exchange import Place
 from migrator.errors import MigratorError
 from migrator.site import Site, copy_mappings
+from migrator.undo import LINK_HAZARD
 from tests.cli.conftest import SETTINGS, STORE, Cli, as_tree
 from tests.random_stores import read_tree, write_tree
 
@@ -310,3 +311,40 @@ def test_a_report_that_cannot_be_written_fails_no_run(cli: Cli, root: Path, monk
     answer = cli("--data-root", root, "upgrade", "--yes")
     assert answer.code == 0
     assert "report-not-written" in answer.err and "report  " not in answer.out
+
+
+# -- who does the work, and how
+
+
+def test_jobs_and_a_scheduler_are_two_answers_to_one_question(cli: Cli, root: Path) -> None:
+    answer = cli("--data-root", root, "upgrade", "--jobs", "2", "--scheduler", "tcp://127.0.0.1:1")
+    assert answer.code == 2
+    assert "leave one of the two out" in answer.err
+
+
+def test_a_scheduler_wants_a_linked_root(cli: Cli, root: Path) -> None:
+    """Refused before anything is connected to, with the commands that make the root one."""
+    answer = cli("--data-root", root, "upgrade", "--scheduler", "tcp://127.0.0.1:1", "--json")
+    assert (answer.code, answer.json["status"]) == (2, "refused")
+    assert answer.json["hint"].startswith(f"mv {root} {root}.store && ln -s")
+
+
+def test_link_says_its_hazard_before_and_after_and_in_the_record(cli: Cli, root: Path) -> None:
+    """Asked with it on the screen; and `snapshots verify` says it again where it has come true."""
+    copied = cli("--data-root", root, "upgrade", "--yes")
+    assert LINK_HAZARD not in copied.out
+    cli("--data-root", root, "rollback", "--yes")
+    answer = cli("--data-root", root, "upgrade", "--yes", "--link")
+    assert answer.out.count(LINK_HAZARD) == 2
+    record = json.loads(max((root.parent / "backups").glob("*/run.json")).read_text())
+    assert record["payload"] == "linked"
+    assert cli("--data-root", root, "snapshots", "verify").code == 0
+    text = next(path for path in root.glob("gens/*/*/*.txt"))
+    text.write_text("rewritten in place")
+    verified = cli("--data-root", root, "snapshots", "verify")
+    assert verified.code == 10
+    assert LINK_HAZARD in verified.out
+    assert text.name in verified.out
+    refused = cli("--data-root", root, "rollback", "--yes")
+    assert refused.code == 10
+    assert LINK_HAZARD in refused.err

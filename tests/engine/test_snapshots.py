@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrator.engine import snapshots, tree
+from migrator.engine import ledger, snapshots, tree
 from migrator.engine.snapshots import Manifest, Run
 from migrator.engine.tree import Entry
 from migrator.errors import CareNeeded, UsageError
@@ -349,10 +349,10 @@ NO_RUN_IDS += ["20260101-120000-12345", "２0260101-120000"]
 
 def test_run_ids_are_nothing_but_that() -> None:
     """They become paths."""
-    assert [snapshots.check_run_id(text) for text in RUN_IDS] == RUN_IDS
+    assert [ledger.check_run_id(text) for text in RUN_IDS] == RUN_IDS
     for text in NO_RUN_IDS:
         with pytest.raises(UsageError, match="is not a run id"):
-            snapshots.check_run_id(text)
+            ledger.check_run_id(text)
 
 
 def test_runs_are_in_the_order_in_which_they_ran(tmp_path: Path) -> None:
@@ -409,3 +409,15 @@ def test_a_record_with_a_path_that_is_none_is_refused(tmp_path: Path, name: str)
     snapshots.write(tmp_path / run.run_id, run)
     with pytest.raises(CareNeeded, match="is no path"):
         snapshots.read(tmp_path / run.run_id)
+
+
+def test_a_manifest_is_the_same_however_many_lines_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large listings are joined some lines together: bytes and digest do not show where."""
+    entries = [tree.Entry(f"p{n}", "f", 0o644, 0, 0, n, n, n) for n in range(25)]
+    found = set()
+    for together in (1, 7, 25, 100):
+        monkeypatch.setattr(snapshots, "_TOGETHER", together)
+        manifest = snapshots.manifest_of(entries, {entry.path: "ab" for entry in entries})
+        found.add((manifest.render(), manifest.digest()))
+    assert len(found) == 1
+    assert next(iter(found))[0].count(b"\n") == 26

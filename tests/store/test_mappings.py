@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from migrator.errors import CareNeeded
+from migrator.store.layout import STAGES, gen_path, run_mappings
 from migrator.store.mappings import (
     MAPPING,
+    Names,
     Past,
     compose,
     follow,
@@ -23,8 +28,11 @@ from migrator.store.mappings import (
     sorted_rows,
 )
 from migrator.store.problems import COLUMNS, Problem, ordered
+from migrator.store.records import Key
 
 DRAFT, ESSAY = "draft", "essay"
+SOME = ["a", "b", "c d", "e,f", 'g"h', "é", "d_1", "i\nj", " k"]
+names_of_few = st.sampled_from(SOME)
 
 
 def rows(data: bytes) -> list[list[str]]:
@@ -190,3 +198,40 @@ def test_the_past_of_a_tree_is_read_in_the_order_of_its_runs(tmp_path: Path) -> 
         (folder / MAPPING).write_bytes(render_mapping((stage, old, new) for (stage, old), new in mapping.items()))
     assert Past.of_tree(tmp_path, ["r1", "r2"]) == Past((FIRST, SWAP))
     assert Past.of_tree(tmp_path, ["r1", "r2"]).run_ids == ["r1", "r2"]
+
+
+# -- a few names of a large store
+
+
+@given(
+    st.lists(st.dictionaries(st.tuples(st.sampled_from(STAGES), names_of_few), names_of_few, max_size=5), max_size=4),
+    st.dictionaries(st.sampled_from(STAGES), st.frozensets(names_of_few)),
+)
+def test_a_look_up_says_what_all_mappings_say(maps: list[dict[Key, str]], there: dict[str, frozenset[str]]) -> None:
+    """Chains, names used again, names with commas, quotes and blanks: whatever the runs were."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for stage in STAGES:
+            for name in there.get(stage, ()):
+                (root / gen_path(stage, name)).mkdir(parents=True)
+        for number, one in enumerate(maps):
+            rows = [(stage, old, new) for (stage, old), new in one.items()]
+            path = root / run_mappings(str(number))
+            path.mkdir(parents=True)
+            (path / MAPPING).write_bytes(render_mapping(sorted_rows(rows)))
+        runs = [str(number) for number in range(len(maps))]
+        whole = Names.read(root, runs)
+        few = Names.of(root, runs, SOME)
+        for stage in STAGES:
+            assert [few.today(name, stage) for name in SOME] == [whole.today(name, stage) for name in SOME]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "n" * 300, ".hidden", "nul\0"])
+def test_what_is_no_name_is_no_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "gens/draft/.hidden").mkdir(parents=True)
+    assert Names.of(tmp_path, [], [name]).today(name) is None
+
+
+def test_a_mapping_that_is_missing_is_no_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(CareNeeded):
+        Names.of(tmp_path, ["20260101-000000"], ["a"])
