@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrator.engine import files, ledger, tree
+from migrator.engine import files, ledger, listing, tree
 from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Manifest, manifest_of
 from migrator.engine.tokens import Hit, Tokens
@@ -57,9 +57,9 @@ def run(
         jobs=jobs,
         progress=progress,
     )
-    entries = tree.as_linked(source, plan.entries, is_payload, jobs) if link else plan.entries
+    entries = listing.as_linked(source, plan.entries, is_payload, jobs) if link else plan.entries
     expected = {placed.target: placed.after for placed in built.placed if placed.after}
-    expected |= {path: tree.hash_bytes(data) for path, data in plan.recipe.additions.items()}
+    expected |= {path: listing.hash_bytes(data) for path, data in plan.recipe.additions.items()}
     before = manifest_of(entries, {placed.source: placed.before for placed in built.placed})
     problems = ordered([*plan.problems, *leftovers(built.hits)])
     return Build(root, before, built.placed, expected, tuple(problems))
@@ -97,5 +97,5 @@ def record(build: Build, plan: Plan, run_id: str, applied: Sequence[Applied]) ->
         files.remove_file(build.root / LEDGER)
     tree.add(build.root, own)
     tree.finish_folder(str(plan.before.root), str(build.root), plan.entries[0], "")
-    expected = build.expected | {path: tree.hash_bytes(data) for path, data in own.items()}
+    expected = build.expected | {path: listing.hash_bytes(data) for path, data in own.items()}
     return Build(build.root, build.before, build.placed, expected, build.problems)

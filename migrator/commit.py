@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from migrator.engine import exchange, files, tree
+from migrator.engine import exchange, files, listing
 from migrator.engine.exchange import Place
-from migrator.engine.tree import Entry
+from migrator.engine.listing import Entry
 from migrator.engine.workers import Jobs
 from migrator.errors import CareNeeded, TryAgain
 
@@ -53,7 +53,7 @@ def run(
     try:
         _keep_times(displaced, live, place.real, finished)
         exchange.sync_switch(place, displaced)
-        late = tree.differences(displaced, live, jobs)
+        late = listing.differences(displaced, live, jobs)
         if late:
             _late_writer(place, displaced, finished, late)
         if after:
@@ -81,7 +81,7 @@ def _keep_times(old: Path, live: Sequence[Entry], new: Path, finished: Sequence[
 
 
 def _unchanged(root: Path, entries: Sequence[Entry], jobs: Jobs) -> None:
-    changed = tree.differences(root, entries, jobs)
+    changed = listing.differences(root, entries, jobs)
     if changed:
         raise TryAgain(
             f"somebody changed the data root during the run: {_list(changed)}",
@@ -92,7 +92,7 @@ def _unchanged(root: Path, entries: Sequence[Entry], jobs: Jobs) -> None:
 
 def _late_writer(place: Place, displaced: Path, finished: Sequence[Entry], late: list[str]) -> None:
     """Raise TryAgain, so that the switch is undone, or CareNeeded where the new tree was written to as well."""
-    also = tree.differences(place.real, finished)
+    also = listing.differences(place.real, finished)
     if also:
         raise BothWritten(displaced, place.real, late, also)
     raise TryAgain(

@@ -15,9 +15,9 @@ from typing import Any
 
 from migrator import __version__, recovery
 from migrator.commit import BothWritten
-from migrator.engine import files, snapshots, tree
+from migrator.engine import files, listing, snapshots
+from migrator.engine.listing import Entry
 from migrator.engine.snapshots import LOG, Run
-from migrator.engine.tree import Entry
 from migrator.errors import MigratorError, described
 from migrator.site import Notify, Site
 
@@ -135,9 +135,9 @@ def _file(error: BaseException | None) -> str:
 
 def _changed(root: Path, before: Sequence[Entry], linked: bool) -> list[tuple[str, str, str]]:
     """What differs from the listing; where the run linked files, it has itself given them another change time."""
-    now = {entry.path: entry for entry in tree.walk(root)}
+    now = {entry.path: entry for entry in listing.walk(root)}
     then = {entry.path: entry for entry in before}
-    seen = [(path, _seen(then.get(path)), _seen(now.get(path))) for path in tree.differences(root, before)]
+    seen = [(path, _seen(then.get(path)), _seen(now.get(path))) for path in listing.differences(root, before)]
     return [(path or ".", old, new) for path, old, new in seen if not linked or old != new][:_SHOWN]
 
 

@@ -13,10 +13,11 @@ from dataclasses import astuple, dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
-from migrator.engine import tree
+from migrator.engine import listing, tree
 from migrator.engine.ledger import Applied
+from migrator.engine.listing import Entry
 from migrator.engine.steps import Step
-from migrator.engine.tree import Entry, Recipe
+from migrator.engine.tree import Recipe
 from migrator.engine.workers import Beside, Jobs
 from migrator.errors import MigratorError
 from migrator.store import codec
@@ -185,7 +186,7 @@ def _strange_entries(entries: Sequence[Entry], store: Inventory) -> list[Problem
     """What cannot be copied, apart from what the reader has already refused by a kind of its own."""
     text = "is neither a file, a folder nor a symbolic link: it cannot be copied"
     told = {problem.path for problem in store.problems}
-    strange = (entry.path for entry in entries if entry.kind == tree.OTHER)
+    strange = (entry.path for entry in entries if entry.kind == listing.OTHER)
     return [Problem(UNSAFE_PATH, path=path, message=text) for path in strange if path not in told]
 
 
@@ -195,7 +196,7 @@ def _stale(entries: Sequence[Entry]) -> list[Problem]:
         Problem(STALE_TABLE, path=entry.path, message=text)
         for entry in entries
         if entry.path.endswith(".csv")
-        and entry.kind == tree.FILE
+        and entry.kind == listing.FILE
         and is_derived(entry.path)
         and entry.path not in REBUILT_TABLES
     ]
@@ -226,7 +227,7 @@ def in_the_way(paths: Iterable[str], kind_of: Callable[[str], str | None]) -> di
     found = {}
     for path in paths:
         parts = path.split("/")
-        wanted = {"/".join(parts[:depth]): tree.FOLDER for depth in range(1, len(parts))} | {path: tree.FILE}
+        wanted = {"/".join(parts[:depth]): listing.FOLDER for depth in range(1, len(parts))} | {path: listing.FILE}
         blocked = [place for place, kind in wanted.items() if kind_of(place) not in (None, kind)]
         if blocked:
             found[path] = blocked[0]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from migrator import errors
-from migrator.engine import exchange, files, journal, ledger, snapshots, tree, workshop
+from migrator.engine import exchange, files, journal, ledger, listing, snapshots, tree, workshop
 from migrator.engine.exchange import Place
 from migrator.engine.journal import ADOPT, ENROL, ROLLBACK, Journal
 from migrator.engine.lock import LOCK
@@ -277,7 +277,7 @@ def adopt(place: Place, folder: Path, source: Path, run_id: str, scheme: IdSchem
     moves = []
     for number, path in enumerate(wanted):
         copy = staging / f"{number:06}"
-        tree.build(tree.walk(source / path), source / path, copy, tree.Recipe(), jobs=1)
+        tree.build(listing.walk(source / path), source / path, copy, tree.Recipe(), jobs=1)
         moves.append((str(copy), path))
     files.sync_file_system(staging)
     owed = Journal(ADOPT, run_id, str(folder), tuple(moves))

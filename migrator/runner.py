@@ -16,7 +16,7 @@ from pathlib import Path
 
 from migrator import __version__, build, commit, incident, rebuild, recovery, rehearsal, verify
 from migrator import plan as planning
-from migrator.engine import exchange, files, hooks, journal, ledger, lock, snapshots, steps, tree, workers
+from migrator.engine import exchange, files, hooks, journal, ledger, listing, lock, snapshots, steps, workers
 from migrator.engine.journal import Journal
 from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Run
@@ -42,7 +42,7 @@ def read_plan(site: Site, to: str | None = None, accept: Collection[str] = ()) -
     if not pending:
         return None
     site.notify("phase", name="read")
-    entries = tree.walk_shared(site.place.real, site.jobs)
+    entries = listing.walk_shared(site.place.real, site.jobs)
     store = Inventory.read(site.place.real, site.scheme, share=partial(workers.spread, jobs=site.jobs))
     site.notify("phase", name="plan", generations=len(store.gens))
     return planning.make(entries, store, pending, site.ledger(), accept, site.jobs)
@@ -138,7 +138,7 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
         site.notify("phase", name="tables", generations=len(plan.after.gens))
         scores = rebuild.scores_of(plan.before)
         plan_of_tree = rebuild.in_plan(plan, scores, jobs=site.jobs)
-        files_to_copy = sum(entry.kind != tree.FOLDER for entry in plan.entries)
+        files_to_copy = sum(entry.kind != listing.FOLDER for entry in plan.entries)
         site.notify("phase", name="build", files=files_to_copy, bytes=sum(e.size for e in plan.entries))
         new = Path(run.tree)
         done = build.run(plan_of_tree, new, link=site.link, jobs=site.jobs, progress=site.progress)

@@ -103,12 +103,12 @@ def _step(folder: Path, name: str) -> Step:
 def _prove(step: Step, pair: Path, work: Path) -> None:
     from migrator import build
     from migrator import plan as planning
-    from migrator.engine import tree
+    from migrator.engine import listing
     from migrator.store.inventory import Inventory
 
     before, after = work / "before", work / "after"
     shutil.copytree(pair / "before", before, symlinks=True)
-    plan = planning.make(tree.walk(before), Inventory.read(before), [step], [])
+    plan = planning.make(listing.walk(before), Inventory.read(before), [step], [])
     assert [str(problem) for problem in plan.blocking] == []
     build.run(plan, after, jobs=1)
     assert _files(after) == _files(pair / "after")

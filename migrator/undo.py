@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from migrator import commit, incident, recovery
-from migrator.engine import journal, ledger, lock, snapshots, steps, tree
+from migrator.engine import journal, ledger, listing, lock, snapshots, steps
 from migrator.engine.journal import Journal
+from migrator.engine.listing import Entry
 from migrator.engine.snapshots import Run
-from migrator.engine.tree import Entry
 from migrator.engine.workers import Beside
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError
 from migrator.site import Outcome, Site, settle
@@ -39,7 +39,7 @@ def rollback(
         if run.state in (snapshots.FAILED, snapshots.ROLLED_BACK):
             return Outcome("as-before", run=run, details=notes)
         folder = site.folder(run.run_id)
-        live = tree.walk_shared(site.place.real, site.jobs)
+        live = listing.walk_shared(site.place.real, site.jobs)
         site.notify("phase", name="verify", files=len(live))
         untouched = Beside(lambda: live == _listed(folder, snapshots.AFTER).entries, len(live), site.jobs)
         try:
@@ -110,7 +110,7 @@ def require_sound(run: Run, before: snapshots.Manifest, full: bool) -> Sequence[
     """The listing of a snapshot. Raises CareNeeded where it is missing or is not what its manifest says."""
     if not Path(run.tree).is_dir():
         raise CareNeeded(f"the snapshot of run {run.run_id} is missing", where=run.tree, hint="restore it there")
-    entries = tree.walk_shared(Path(run.tree))
+    entries = listing.walk_shared(Path(run.tree))
     found = snapshots.damages(Path(run.tree), before, full=full, entries=entries)
     if before.digest() != run.before:
         found.append("its manifest is not the one of this run")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from migrator import plan as planning
 from migrator import rebuild, recovery
-from migrator.engine import files, journal, ledger, lock, snapshots, steps, tree, workshop
+from migrator.engine import files, journal, ledger, listing, lock, snapshots, steps, tree, workshop
 from migrator.engine.exchange import Place
 from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Run
@@ -160,8 +160,8 @@ def stage(site: Site, origin: Place) -> bool:
         return False
     origin.require()
     with lock.hold(site.place.state, "stage", wait=site.wait), lock.hold(origin.state, "stage", shared=True):
-        entries = tree.walk(origin.real)
-        strange = [entry.path for entry in entries if entry.kind == tree.OTHER]
+        entries = listing.walk(origin.real)
+        strange = [entry.path for entry in entries if entry.kind == listing.OTHER]
         if strange:
             raise MigratorError("it holds what cannot be copied", where=origin.real / strange[0])
         site.notify("phase", name="copy", files=len(entries), bytes=sum(entry.size for entry in entries))
@@ -170,7 +170,7 @@ def stage(site: Site, origin: Place) -> bool:
         try:
             tree.build(entries, origin.real, copy, tree.Recipe(), jobs=site.jobs, progress=site.progress)
             files.sync_file_system(copy)
-            changed = tree.differences(origin.real, entries)
+            changed = listing.differences(origin.real, entries)
             if changed:
                 raise TryAgain(f"the origin changed while it was copied: {changed[0]}", where=origin.root)
             files.rename(copy, site.place.root)
@@ -193,7 +193,7 @@ def regenerate(site: Site) -> Regenerated:
         root = site.place.real
         store = Inventory.read(root, site.scheme)
         paths = planning.rebuilt_paths(store)
-        blocked = set(planning.in_the_way(paths, partial(tree.kind_at, root)).values())
+        blocked = set(planning.in_the_way(paths, partial(listing.kind_at, root)).values())
         found = [*store.problems, *(Problem(UNSAFE_PATH, path=path, message=_NOT_OURS) for path in blocked)]
         problems = _blocking(found)
         if problems:
@@ -201,7 +201,7 @@ def regenerate(site: Site) -> Regenerated:
         site.notify("phase", name="tables", generations=len(store.gens))
         manifests, unusable = rebuild.manifests_of(store, [(entry.number, entry.digest) for entry in site.ledger()])
         new = rebuild.tables_of(store) | manifests
-        stale = [path for path in sorted(new) if not tree.has_content(root / path, new[path])]
+        stale = [path for path in sorted(new) if not listing.has_content(root / path, new[path])]
         workshop.put(site.place, [(path, new[path]) for path in stale])
         unchanged = tuple(path for path in sorted(new) if path not in stale)
         return Regenerated(tuple(stale), unchanged, _blocking(unusable))

@@ -7,9 +7,9 @@ from concurrent.futures import Executor
 from functools import partial
 
 from migrator.build import Build
-from migrator.engine import tree
+from migrator.engine import listing
+from migrator.engine.listing import Entry
 from migrator.engine.snapshots import Manifest, manifest_of
-from migrator.engine.tree import Entry
 from migrator.engine.workers import Beside, Jobs, spread
 from migrator.errors import MigratorError
 from migrator.plan import Plan
@@ -38,7 +38,7 @@ def run(build: Build, plan: Plan, *, jobs: Jobs = None) -> Manifest:
     share = partial(spread, jobs=elsewhere)
     reading = Beside(lambda: list(_generations(build, plan, share)), count, jobs)
     try:
-        entries, digests = tree.read_back(build.root, jobs)
+        entries, digests = listing.read_back(build.root, jobs)
         findings = [*_attributes(plan, entries), *_payload(build, plan), *_contents(build, digests)]
         findings += reading.result()
     finally:

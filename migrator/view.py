@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from migrator import plan as planning
 from migrator import runner
-from migrator.engine import ledger, tree
+from migrator.engine import ledger, listing
 from migrator.engine.exchange import Place
 from migrator.errors import UsageError
 from migrator.plan import Plan
@@ -95,7 +95,7 @@ class View:
         """
         plan = runner.read_plan(self.site, to)
         if plan is None:  # up to date: every generation keeps its name
-            entries = tree.walk(self.site.place.real)
+            entries = listing.walk(self.site.place.real)
             store = Inventory.read(self.site.place.real, self.site.scheme)
             plan = planning.make(entries, store, (), self.site.ledger())
         return PlanTables(plan)

@@ -19,7 +19,7 @@ import pytest
 
 from migrator import build, runner, undo
 from migrator import plan as planning
-from migrator.engine import tree
+from migrator.engine import listing, tree
 from migrator.engine.exchange import Place
 from migrator.engine.steps import Step, discover
 from migrator.site import Site
@@ -47,7 +47,7 @@ class Node(NamedTuple):
 
 
 def plan_of(root: Path, step: Step) -> planning.Plan:
-    return planning.make(tree.walk(root), Inventory.read(root), [step], [])
+    return planning.make(listing.walk(root), Inventory.read(root), [step], [])
 
 
 def folder_of(step: Step) -> Path:
@@ -112,7 +112,7 @@ def test_files_that_do_not_change_keep_bytes_mode_and_time(step: Step, tmp_path:
 
 def nodes(root: Path) -> dict[str, Node]:
     """Everything in a tree but what the clock decides."""
-    return {e.path: Node(e.kind, e.mode, e.mtime_ns, e.size, e.target) for e in tree.walk(root)}
+    return {e.path: Node(e.kind, e.mode, e.mtime_ns, e.size, e.target) for e in listing.walk(root)}
 
 
 def date_back(root: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from migrator import commit, incident, runner, undo, upkeep
 from migrator.cli import main
 from migrator.engine import exchange
-from migrator.engine.tree import Entry
+from migrator.engine.listing import Entry
 from migrator.errors import CareNeeded, MigratorError
 from migrator.site import RunFailed, Site
 from tests.faults import Fault, hooked, killed_at, points

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from migrator import runner, undo, upkeep
-from migrator.engine import files, snapshots, tree
+from migrator.engine import files, listing, snapshots, tree
 from migrator.engine.tree import Recipe
 from migrator.errors import CareNeeded, MigratorError, TryAgain
 from migrator.site import RunFailed, Site, settle
@@ -74,7 +74,7 @@ def test_the_digests_are_those_of_the_bytes(tmp_path: Path, jobs: int) -> None:
         target = tmp_path / f"t{linked is None}"
         recipe = Recipe({"gens/draft/d2": "gens/draft/e2"}, {"gens/draft/d3/a": b"new"})
         built = tree.build(
-            tree.walk(source), source, target, recipe, tokens=tree.Tokens(["old1"]), linked=linked, jobs=jobs
+            listing.walk(source), source, target, recipe, tokens=tree.Tokens(["old1"]), linked=linked, jobs=jobs
         )
         found.append((built, content(target)))
     assert found[0] == found[1]

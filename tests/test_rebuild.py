@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from migrator import Inventory, build, rebuild, runner, undo, upkeep
-from migrator.engine import tree
+from migrator.engine import listing
 from migrator.site import RunFailed
 from migrator.store.layout import REBUILT_TABLES
 from tests.conftest import Write
@@ -121,11 +121,11 @@ def test_a_lost_text_in_the_build_is_found(base: Path, monkeypatch: pytest.Monke
         times = next(entry.mtime_ns for entry in plan.entries if entry.path == "gens/evaluation/v2/parsed.txt")
         os.utime(root / path, ns=(times, times))
         placed = [
-            one._replace(before=tree.hash_bytes(b"4"), after=tree.hash_bytes(b"4")) if one.target == path else one
+            one._replace(before=listing.hash_bytes(b"4"), after=listing.hash_bytes(b"4")) if one.target == path else one
             for one in done.placed
         ]
         return build.Build(
-            done.root, done.before, placed, {**done.expected, path: tree.hash_bytes(b"4")}, done.problems
+            done.root, done.before, placed, {**done.expected, path: listing.hash_bytes(b"4")}, done.problems
         )
 
     monkeypatch.setattr(build, "run", careless)

@@ -13,7 +13,7 @@ import pytest
 
 import migrator
 from migrator import UnknownIds
-from migrator.engine import tree
+from migrator.engine import listing
 from migrator.errors import UsageError
 from migrator.runner import upgrade
 from migrator.view import View
@@ -73,10 +73,10 @@ def test_importing_and_opening_load_no_pandas(before: View) -> None:
 
 def test_nothing_is_written(before: View) -> None:
     base = before.site.place.root.parent
-    listed = tree.walk(base)
+    listed = listing.walk(base)
     before.plan().mapping, before.gens(), before.lineage(), before.mapping()
     before.remap(pd.DataFrame({"essay_gen_id": ["1"]}), columns="essay_gen_id")
-    assert tree.walk(base) == listed
+    assert listing.walk(base) == listed
 
 
 def test_the_plan_is_what_the_upgrade_then_does(before: View) -> None:

@@ -20,7 +20,7 @@ from migrator.report.text import many, size
 
 if TYPE_CHECKING:
     from migrator.engine.exchange import Place
-    from migrator.engine.tree import Entry
+    from migrator.engine.listing import Entry
     from migrator.site import Site
 
 FINE, NOTE, WARN, BAD = "fine", "note", "warn", "bad"
@@ -76,14 +76,14 @@ def command(ctx: click.Context) -> None:
 
 def examine(site: Site) -> Iterator[Fact]:
     """Every fact, in the order in which it is shown."""
-    from migrator.engine import tree
+    from migrator.engine import listing
     from migrator.errors import MigratorError
 
     yield from _machine()
     yield from _root(site)
     yield from _neighbours(site)
     try:
-        entries = tree.walk(site.place.real)
+        entries = listing.walk(site.place.real)
     except MigratorError as error:
         yield Fact("store", "readable", str(error), BAD, "a run reads and copies everything in the data root")
     else:

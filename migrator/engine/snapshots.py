@@ -20,7 +20,7 @@ from typing import Any
 
 from migrator.engine import files
 from migrator.engine.ledger import is_run_id
-from migrator.engine.tree import FILE, Entry, hash_files, walk_shared
+from migrator.engine.listing import FILE, Entry, hash_files, walk_shared
 from migrator.errors import CareNeeded, UsageError
 
 COPIED, LINKED = "copied", "linked"

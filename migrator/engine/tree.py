@@ -1,183 +1,42 @@
-"""Trees of files: listed, built beside one another, hashed. Knows no generations.
+"""Trees of files, built beside one another from their listings. Knows no generations.
 
 A build copies and hashes on the way; it hard-links only what it is told to, since who rewrites a linked file in place
 changes both trees.
 Modes, owners, times, extended attributes and symbolic links stay; what a recipe rewrites keeps mode and owner.
-Both passes are maps over chunks of folders; workers decide no order.
+The pass is a map over chunks of folders; workers decide no order.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from migrator.engine import files
+from migrator.engine.listing import (
+    BLOCK,
+    FILE,
+    FOLDER,
+    LINK,
+    READ,
+    READ_FOLDER,
+    SPINE_DEPTH,
+    Entry,
+    hash_bytes,
+    new_digest,
+)
 from migrator.engine.tokens import Batch, Hit, Tokens
 from migrator.engine.workers import Jobs, cut, spread
 from migrator.errors import MigratorError, TryAgain
 
-FOLDER, FILE, LINK, OTHER = "d", "f", "l", "?"
-_KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: FOLDER, stat.S_IFLNK: LINK}
-_SPINE_DEPTH = 2  # folders down to here are made first, by one process; what lies below is shared out
-_FILES_PER_UNIT = 6  # in what lies below the spine, about
 _LARGEST_CHUNK = 40_000  # of cost, about 20,000 files: so that progress moves on large stores
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNLINKABLE = (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS)
-_BLOCK = 1 << 20  # larger files are read piece by piece
-
-
-class Entry(NamedTuple):
-    """One thing in a tree. `path` is relative, times are in ns; folders have size 0, links their target."""
-
-    path: str
-    kind: str
-    mode: int
-    uid: int
-    gid: int
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    target: str = ""
-
-
-_Row = tuple[str, str, int, int, int, int, int, int, str]  # an Entry as a plain value
-
-
-def walk(root: Path, start: str = "", stop: str = "") -> list[Entry]:
-    """Everything below a folder and the folder itself (path ""), parents first, names sorted. Reads no content.
-
-    Of this order only what comes from the path `start` on and before the path `stop`, where they are given.
-    """
-    return list(map(Entry._make, _rows(root, start, stop)))
-
-
-def walk_shared(root: Path, jobs: Jobs = None) -> list[Entry]:
-    """What `walk` gives, by several processes where the tree is large."""
-    return [Entry._make(row) for rows, _ in _parts(root, jobs, read=False) for row in rows]
-
-
-def read_back(root: Path, jobs: Jobs = None) -> tuple[list[Entry], dict[str, str]]:
-    """What `walk` gives and the digest of each file's content by path, read now; "" where it cannot be read."""
-    found = _parts(root, jobs, read=True)
-    entries = [Entry._make(row) for rows, _ in found for row in rows]
-    digests = (digest for _, digests in found for digest in digests)
-    return entries, dict(zip([entry.path for entry in entries if entry.kind == FILE], digests, strict=True))
-
-
-def _parts(root: Path, jobs: Jobs, *, read: bool) -> list[tuple[list[_Row], list[str]]]:
-    units = _units(root)
-    count = len(units) * _FILES_PER_UNIT
-    step = len(units) // cut(count, jobs) + 1
-    parts = list(pairwise(["", *units[step::step], ""]))
-    return spread(partial(_part, root, read), parts, count, jobs)
-
-
-def _part(root: Path, read: bool, part: tuple[str, str]) -> tuple[list[_Row], list[str]]:
-    start, stop = part
-    digests: list[str] = []
-    return _rows(root, start, stop, digests if read else None), digests
-
-
-def _units(root: Path) -> list[str]:
-    """Paths of what lies directly below the spine, in the order of a walk: where a walk may be cut."""
-    folders = [""]
-    try:
-        for _ in range(_SPINE_DEPTH):
-            folders = [f"{folder}{name}/" for folder in folders for name in _folder_names(root / folder)]
-        return [folder + name for folder in folders for name in sorted(os.listdir(root / folder))]
-    except OSError:
-        return []  # the walk itself will say what is wrong
-
-
-def _folder_names(path: Path) -> list[str]:
-    with os.scandir(path) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-
-
-def _rows(root: Path, start: str = "", stop: str = "", digests: list[str] | None = None) -> list[_Row]:
-    """The rows of a walk; `digests` gets that of each file's content, where it is given."""
-    rows: list[_Row] = []
-    try:
-        fd = os.open(root, _OPEN_FOLDER)
-    except OSError as error:
-        raise MigratorError(f"the folder cannot be read: {error.strerror}", where=root) from error
-    try:
-        top = os.fstat(fd)
-        if not start:
-            mode = stat.S_IMODE(top.st_mode)
-            rows.append(("", FOLDER, mode, top.st_uid, top.st_gid, 0, top.st_mtime_ns, 0, ""))
-        _walk(fd, "", rows, start.split("/") if start else [], stop.split("/") if stop else [], digests)
-    except FileNotFoundError as error:
-        raise TryAgain(
-            "a file vanished while the tree was being read", where=error.filename, hint="repeat the command"
-        ) from None
-    except OSError as error:
-        raise MigratorError(f"the tree cannot be read: {error.strerror}", where=error.filename) from error
-    finally:
-        os.close(fd)
-    return rows
-
-
-def _walk(fd: int, prefix: str, rows: list[_Row], start: list[str], stop: list[str], digests: list[str] | None) -> None:
-    for name in sorted(os.listdir(fd)):
-        if start and name < start[0]:
-            continue
-        if stop and (name > stop[0] or [name] == stop):
-            break
-        above = len(start) > 1 and name == start[0]  # what lies in it may count, itself does not
-        status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-        mode = status.st_mode
-        kind = _KINDS.get(stat.S_IFMT(mode), OTHER)
-        path = prefix + name
-        if not above:
-            size = 0 if kind == FOLDER else status.st_size
-            target = os.readlink(name, dir_fd=fd) if kind == LINK else ""
-            owner, group, changed = status.st_uid, status.st_gid, status.st_ctime_ns
-            rows.append((path, kind, mode & 0o7777, owner, group, size, status.st_mtime_ns, changed, target))
-            if digests is not None and kind == FILE:
-                digests.append(hash_file(name, fd))
-        if kind == FOLDER:
-            child = os.open(name, _OPEN_FOLDER, dir_fd=fd)
-            try:
-                rest = stop[1:] if stop and name == stop[0] else []
-                _walk(child, path + "/", rows, start[1:] if above else [], rest, digests)
-            finally:
-                os.close(child)
-
-
-def differences(root: Path, before: Sequence[Entry], jobs: Jobs = None) -> list[str]:
-    """Paths of a tree that are not the very same as in its listing from before (any attribute, change times too)."""
-    cuts = [place for place, entry in enumerate(before) if entry.path.count("/") == _SPINE_DEPTH]
-    step = len(cuts) // cut(len(before), jobs) + 1
-    ranges = pairwise([0, *cuts[step::step], len(before)])
-    parts = [
-        (before[first:last], before[first].path if first else "", before[last].path if last < len(before) else "")
-        for first, last in ranges
-    ]
-    found = spread(partial(_part_differing, root), parts, len(before), jobs)
-    return sorted(path for paths in found for path in paths)
-
-
-def _part_differing(root: Path, part: tuple[Sequence[Entry], str, str]) -> list[str]:
-    before, start, stop = part
-    return _differing(before, _rows(root, start, stop))
-
-
-def _differing(before: Sequence[Entry], after: Sequence[_Row]) -> list[str]:
-    if before == after:
-        return []
-    old, new = {entry.path: entry for entry in before}, {row[0]: row for row in after}
-    return sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
 
 
 # -- what to build
@@ -300,33 +159,13 @@ def build(
     return Built(placed, hits)
 
 
-def as_linked(root: Path, before: Sequence[Entry], linked: Callable[[str], bool], jobs: Jobs = None) -> list[Entry]:
-    """The listing of a tree after some of its files were hard-linked, which gives them another change time.
-
-    Raises TryAgain where anything else differs from the listing before.
-    """
-    now = walk_shared(root, jobs)
-    if len(now) == len(before) and all(map(partial(_same_but_linked, linked), before, now)):
-        return now
-    changed = [path for path in _differing(before, now) if not linked(path)] or _differing(before, now)
-    raise TryAgain(
-        f"somebody changed the data root during the run: {changed[0] or '.'}",
-        where=root,
-        hint="stop the pipeline (or let it take the lock), then repeat the command",
-    )
-
-
-def _same_but_linked(linked: Callable[[str], bool], old: Entry, new: Entry) -> bool:
-    return old == new or (old[:7] == new[:7] and old.target == new.target and linked(new.path))
-
-
 def _folders(
     entries: Sequence[Entry], places: Mapping[str, str], recipe: Recipe, linked: Callable[[str], bool] | None
 ) -> list[_Folder]:
     folders: dict[str, _Folder] = {}
     for entry in entries:
         if entry.kind == FOLDER:
-            made = entry.path.count("/") < _SPINE_DEPTH
+            made = entry.path.count("/") < SPINE_DEPTH
             folders[entry.path] = _Folder(entry, places[entry.path], made, [])
         if entry.path and entry.kind != FOLDER:
             parent = folders[entry.path.rpartition("/")[0]]
@@ -342,7 +181,7 @@ def _chunks(folders: list[_Folder], count: int, jobs: Jobs) -> list[list[_Folder
     """Folders in order, cut between units (what lies below the spine) into shares of about equal cost."""
     units: list[list[_Folder]] = []
     for folder in folders:
-        if folder.made or folder.entry.path.count("/") == _SPINE_DEPTH or not units:
+        if folder.made or folder.entry.path.count("/") == SPINE_DEPTH or not units:
             units.append([folder])
         else:
             units[-1].append(folder)
@@ -401,7 +240,7 @@ def _copy_members(
     below = f"{folder.target}/" if folder.target else ""
     from_fd = _open_folder(source)
     try:
-        to_fd = os.open(target, _OPEN_FOLDER)
+        to_fd = os.open(target, READ_FOLDER)
         try:
             for entry, name, content in folder.members:
                 if entry.kind == LINK:
@@ -413,7 +252,7 @@ def _copy_members(
                     digests.append(_link_file(from_fd, to_fd, entry, name, below + name, batch))
                     continue
                 try:
-                    read_fd = os.open(entry.path[start:], _READ, dir_fd=from_fd)
+                    read_fd = os.open(entry.path[start:], READ, dir_fd=from_fd)
                 except OSError as error:
                     raise TryAgain(f"a file changed during the run: {error.strerror}", where=entry.path) from None
                 try:
@@ -432,7 +271,7 @@ def _copy_members(
 
 def _open_folder(path: str) -> int:
     try:
-        return os.open(path, _OPEN_FOLDER)
+        return os.open(path, READ_FOLDER)
     except OSError as error:
         raise TryAgain(f"a folder changed during the run: {error.strerror}", where=path) from None
 
@@ -441,7 +280,7 @@ def _copy_file(
     read_fd: int, write_fd: int, entry: Entry, path: str, content: Content | None, batch: Batch | None
 ) -> tuple[str, str]:
     """Copy a file, or write its new content, with its attributes; return the digests of the old and new bytes."""
-    if content is None and entry.size > _BLOCK:
+    if content is None and entry.size > BLOCK:
         before = after = _copy_blocks(read_fd, write_fd, entry, path, batch)
     else:
         old = os.read(read_fd, entry.size + 1)  # one more than it had, to see its end
@@ -468,9 +307,9 @@ def _link_file(from_fd: int, to_fd: int, entry: Entry, name: str, path: str, bat
             raise
         hint = "leave --link out: all is copied then"
         raise MigratorError(f"a file cannot be linked: {error.strerror}", where=entry.path, hint=hint) from None
-    read_fd = os.open(name, _READ, dir_fd=to_fd)
+    read_fd = os.open(name, READ, dir_fd=to_fd)
     try:
-        if entry.size > _BLOCK:
+        if entry.size > BLOCK:
             digest = _copy_blocks(read_fd, None, entry, path, batch)
         else:
             data = os.read(read_fd, entry.size + 1)
@@ -487,7 +326,7 @@ def _copy_blocks(read_fd: int, write_fd: int | None, entry: Entry, path: str, ba
     search = batch.tokens.search(path) if batch else None
     digest = new_digest()
     left = entry.size + 1
-    while left > 0 and (data := os.read(read_fd, min(left, _BLOCK))):
+    while left > 0 and (data := os.read(read_fd, min(left, BLOCK))):
         digest.update(data)
         if write_fd is not None:
             files.write(write_fd, data, path)
@@ -511,25 +350,12 @@ def _owner(entry: Entry) -> tuple[int, int] | None:
 def finish_folder(source: str, target: str, entry: Entry, place: str) -> None:
     """Give the folder at `place` in the new tree what the old one had: attributes, owner, mode and time."""
     path = f"{target}/{place}" if place else target
-    fd = os.open(path, _OPEN_FOLDER)
+    fd = os.open(path, READ_FOLDER)
     try:
         files.copy_xattrs(f"{source}/{entry.path}", fd)
         files.finish(fd, path, entry.mode, _owner(entry), entry.mtime_ns)
     finally:
         os.close(fd)
-
-
-def kind_at(root: Path, path: str) -> str | None:
-    """What is at a path of a tree (FOLDER, FILE, LINK, OTHER), or None; a link is not followed."""
-    try:
-        return _KINDS.get(stat.S_IFMT(os.lstat(root / path).st_mode), OTHER)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def has_content(path: Path, data: bytes) -> bool:
-    """Whether there is a file with exactly these bytes."""
-    return hash_file(str(path)) == hash_bytes(data)
 
 
 def add(target: Path, additions: Mapping[str, bytes], unfinished: Mapping[str, Entry] | None = None) -> None:
@@ -559,7 +385,7 @@ def make_folders(
     mode, owner = _attributes(target, folder, unfinished or {})
     for new in reversed(missing):
         files.make_dir(target / new, mode & 0o777)
-        fd = os.open(target / new, _OPEN_FOLDER)
+        fd = os.open(target / new, READ_FOLDER)
         try:
             files.finish(fd, target / new, mode, owner, None)
         finally:
@@ -579,46 +405,3 @@ def _attributes(target: Path, folder: str, unfinished: Mapping[str, Entry]) -> t
 def owner_of(status: os.stat_result) -> tuple[int, int] | None:
     """User and group of a file where that is not us."""
     return None if (status.st_uid, status.st_gid) == _ME else (status.st_uid, status.st_gid)
-
-
-# -- hashing
-
-
-new_digest = hashlib.sha256  # of file contents: what sha256sum prints, and half the cost of BLAKE2b here
-
-
-def hash_bytes(data: bytes) -> str:
-    """The digest of some bytes."""
-    return new_digest(data).hexdigest()
-
-
-def hash_files(root: Path, paths: Sequence[str], jobs: Jobs = None) -> dict[str, str]:
-    """Path -> digest of its content, read now; "" for a file that cannot be read."""
-    step = len(paths) // cut(len(paths), jobs) + 1
-    parts = [paths[start : start + step] for start in range(0, len(paths), step)]
-    found = spread(partial(_hash_chunk, str(root)), parts, len(paths), jobs)
-    return dict(zip(paths, (digest for part in found for digest in part), strict=True))
-
-
-def _hash_chunk(root: str, paths: Sequence[str]) -> list[str]:
-    return [hash_file(f"{root}/{path}") for path in paths]
-
-
-def hash_file(path: str, dir_fd: int | None = None) -> str:
-    """The digest of one file, "" where it cannot be read."""
-    try:
-        fd = os.open(path, _READ, dir_fd=dir_fd)
-    except OSError:
-        return ""
-    try:
-        data = os.read(fd, _BLOCK)
-        if len(data) < _BLOCK:
-            return hash_bytes(data)
-        digest = new_digest(data)
-        while data := os.read(fd, _BLOCK):
-            digest.update(data)
-        return digest.hexdigest()
-    except OSError:
-        return ""
-    finally:
-        os.close(fd)

@@ -15,7 +15,7 @@ from pathlib import Path
 import dagster as dg
 
 from migrator import enrolment
-from migrator.engine import files, lock, tree
+from migrator.engine import files, listing, lock, tree
 from migrator.engine.exchange import Place
 from migrator.errors import MigratorError
 from migrator.pipeline.location import definitions
@@ -93,7 +93,7 @@ def _copied(site: Site) -> Iterator[Site]:
     files.make_dir(folder)
     try:
         with lock.hold(place.state, "dagster rehearse", shared=True, wait=site.wait):
-            tree.build(tree.walk(place.real), place.real, folder / "data", tree.Recipe(), jobs=1)
+            tree.build(listing.walk(place.real), place.real, folder / "data", tree.Recipe(), jobs=1)
         yield Site(
             Place.at(folder / "data"),
             site.migrations,
@@ -155,4 +155,4 @@ def _materialized(
 
 
 def _times(root: Path) -> dict[str, int]:
-    return {entry.path: entry.mtime_ns for entry in tree.walk(root)}
+    return {entry.path: entry.mtime_ns for entry in listing.walk(root)}

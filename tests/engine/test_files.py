@@ -409,7 +409,7 @@ def test_nothing_is_written_through_a_link_in_our_own_place(tmp_path: Path, name
 
 def test_a_link_put_in_a_folders_place_is_not_written_through(tmp_path: Path) -> None:
     """Swapped between check and use: a new tree's folder becomes a link out of it while a build is under way."""
-    from migrator.engine import tree
+    from migrator.engine import listing, tree
 
     source, outside = tmp_path / "source", tmp_path / "outside"
     for folder in ("a/b/c", "a/b/d"):
@@ -425,7 +425,7 @@ def test_a_link_put_in_a_folders_place_is_not_written_through(tmp_path: Path) ->
     files.hook = swap
     try:
         with pytest.raises((OSError, MigratorError)):
-            tree.build(tree.walk(source), source, tmp_path / "new", tree.Recipe(), jobs=1)
+            tree.build(listing.walk(source), source, tmp_path / "new", tree.Recipe(), jobs=1)
     finally:
         files.hook = None
     assert list(outside.iterdir()) == []

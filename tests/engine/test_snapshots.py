@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrator.engine import ledger, snapshots, tree
+from migrator.engine import ledger, listing, snapshots
+from migrator.engine.listing import Entry
 from migrator.engine.snapshots import Manifest, Run
-from migrator.engine.tree import Entry
 from migrator.errors import CareNeeded, UsageError
 from tests.engine.trees import To, make, root_only
 
@@ -31,9 +31,9 @@ STORE = {
 
 def manifest_of(root: Path) -> Manifest:
     """The manifest of a tree as it is now."""
-    entries = tree.walk(root)
-    paths = [entry.path for entry in entries if entry.kind == tree.FILE]
-    return snapshots.manifest_of(entries, tree.hash_files(root, paths))
+    entries = listing.walk(root)
+    paths = [entry.path for entry in entries if entry.kind == listing.FILE]
+    return snapshots.manifest_of(entries, listing.hash_files(root, paths))
 
 
 # -- manifests
@@ -263,7 +263,7 @@ def test_a_file_read_again_and_found_the_same_is_no_damage(tmp_path: Path) -> No
     time.sleep(0.01)
     os.chmod(root / "a/one", 0o600)
     os.chmod(root / "a/one", 0o644)
-    assert tree.walk(root) != manifest.entries
+    assert listing.walk(root) != manifest.entries
     assert snapshots.damages(root, manifest, full=False) == []
 
 
@@ -413,7 +413,7 @@ def test_a_record_with_a_path_that_is_none_is_refused(tmp_path: Path, name: str)
 
 def test_a_manifest_is_the_same_however_many_lines_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     """Large listings are joined some lines together: bytes and digest do not show where."""
-    entries = [tree.Entry(f"p{n}", "f", 0o644, 0, 0, n, n, n) for n in range(25)]
+    entries = [listing.Entry(f"p{n}", "f", 0o644, 0, 0, n, n, n) for n in range(25)]
     found = set()
     for together in (1, 7, 25, 100):
         monkeypatch.setattr(snapshots, "_TOGETHER", together)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.engine import files, tree, workers
+from migrator.engine import files, listing, tree, workers
 from migrator.engine.tokens import Hit, Tokens
 from migrator.engine.tree import Placed, Recipe
 from migrator.errors import MigratorError, TryAgain
@@ -55,7 +55,7 @@ def store(tmp_path: Path) -> Path:
 def copied(source: Path, recipe: Recipe | None = None, jobs: int = 1, **options: object) -> Path:
     """A copy beside the original."""
     target = source.with_name(f"{source.name} copied {jobs}")
-    tree.build(tree.walk(source), source, target, recipe or Recipe(), jobs=jobs, **options)  # type: ignore[arg-type]
+    tree.build(listing.walk(source), source, target, recipe or Recipe(), jobs=jobs, **options)  # type: ignore[arg-type]
     return target
 
 
@@ -65,19 +65,19 @@ def copied(source: Path, recipe: Recipe | None = None, jobs: int = 1, **options:
 def test_a_walk_lists_parents_first_and_names_sorted(tmp_path: Path) -> None:
     """The order is that of code points, whatever the file system says; a folder comes before its content."""
     make(tmp_path / "t", {"b/z": b"", "b/a": b"", "B": b"", "a.b": b"", "a/x/y": b"", "é": b"", "_": None})
-    paths = [entry.path for entry in tree.walk(tmp_path / "t")]
+    paths = [entry.path for entry in listing.walk(tmp_path / "t")]
     assert paths == ["", "B", "_", "a", "a/x", "a/x/y", "a.b", "b", "b/a", "b/z", "é"]
 
 
 def test_a_walk_tells_what_each_thing_is(store: Path) -> None:
     """Kind, mode, size and target; a link is not followed, a folder has size 0."""
     os.chmod(store / "a", 0o4750)
-    found = {entry.path: entry for entry in tree.walk(store)}
-    assert found["a"][:6] == ("a", tree.FILE, 0o4750, os.geteuid(), os.getegid(), 1)
+    found = {entry.path: entry for entry in listing.walk(store)}
+    assert found["a"][:6] == ("a", listing.FILE, 0o4750, os.geteuid(), os.getegid(), 1)
     assert found["a"].mtime_ns == (store / "a").stat().st_mtime_ns
     assert found["a"].ctime_ns == (store / "a").stat().st_ctime_ns
-    assert (found["b"].kind, found["b"].size) == (tree.FOLDER, 0)
-    assert (found["z/to folder"].kind, found["z/to folder"].target) == (tree.LINK, "../b")
+    assert (found["b"].kind, found["b"].size) == (listing.FOLDER, 0)
+    assert (found["z/to folder"].kind, found["z/to folder"].target) == (listing.LINK, "../b")
     assert not any(path.startswith("z/to folder/") for path in found)
 
 
@@ -86,7 +86,7 @@ def test_special_files_are_listed_as_such(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with socket.socket(socket.AF_UNIX) as unix:
         unix.bind(str(tmp_path / "s"))
-    assert [(entry.path, entry.kind) for entry in tree.walk(tmp_path)[1:]] == [("fifo", "?"), ("s", "?")]
+    assert [(entry.path, entry.kind) for entry in listing.walk(tmp_path)[1:]] == [("fifo", "?"), ("s", "?")]
 
 
 def test_a_root_that_cannot_be_listed_is_told(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_root_that_cannot_be_listed_is_told(tmp_path: Path) -> None:
     make(tmp_path, {"file": b"", "folder": None, "link": To("folder")})
     for name in ("missing", "file", "link"):
         with pytest.raises(MigratorError, match="cannot be read") as error:
-            tree.walk(tmp_path / name)
+            listing.walk(tmp_path / name)
         assert error.value.where == str(tmp_path / name)
 
 
@@ -103,37 +103,37 @@ def test_what_vanishes_meanwhile_is_try_again(store: Path, monkeypatch: pytest.M
     listed = os.listdir
     monkeypatch.setattr(os, "listdir", lambda fd: [*listed(fd), "gone"])
     with pytest.raises(TryAgain):
-        tree.walk(store)
+        listing.walk(store)
 
 
 def test_differences_are_any_attribute(store: Path) -> None:
     """Content rewritten, touched, chmod, added, removed: each is seen, and nothing else."""
-    before = tree.walk(store)
-    assert tree.differences(store, before) == []
+    before = listing.walk(store)
+    assert listing.differences(store, before) == []
     (store / "a").write_bytes(b"2")
     os.utime(store / "b/c/g", ns=(1, 1))
     os.chmod(store / "empty", 0o700)
     (store / f"odd/{LONG}").unlink()
     (store / "new").touch()
-    changed = tree.differences(store, before)
+    changed = listing.differences(store, before)
     assert changed == ["", "a", "b/c/g", "empty", "new", "odd", f"odd/{LONG}"]
 
 
 def test_a_rewrite_with_size_and_time_restored_is_seen(store: Path) -> None:
     """The kernel's change time cannot be set back."""
-    before, status = tree.walk(store), (store / "a").stat()
+    before, status = listing.walk(store), (store / "a").stat()
     time.sleep(0.02)
     (store / "a").write_bytes(b"2")
     os.utime(store / "a", ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert tree.differences(store, before) == ["a"]
+    assert listing.differences(store, before) == ["a"]
 
 
 def test_a_tree_is_walked_in_two_halves(store: Path) -> None:
     """Wherever the border lies, both together are the whole, each thing once."""
     make(store, {f"g/s{n}/id{m}/{name}": b"" for n in range(2) for m in range(2) for name in ("x", "y/z")})
-    whole = tree.walk(store)
+    whole = listing.walk(store)
     for entry in whole[1:]:
-        assert tree.walk(store, stop=entry.path) + tree.walk(store, start=entry.path) == whole
+        assert listing.walk(store, stop=entry.path) + listing.walk(store, start=entry.path) == whole
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -143,16 +143,16 @@ def test_differences_are_found_on_both_sides_of_a_border(
     """A large tree is looked through by two processes: no change falls between them."""
     monkeypatch.setattr(workers, "_SERIAL_FILES", 1)
     root = make(tmp_path / "t", {f"g/s{n}/id{m}/x/y": b"" for n in range(3) for m in range(4)} | {"z": b""})
-    paths = [entry.path for entry in tree.walk(root)]
+    paths = [entry.path for entry in listing.walk(root)]
     for path in paths[1:]:
-        before = tree.walk(root)
+        before = listing.walk(root)
         os.utime(root / path, ns=(7, 7) if (root / path).stat().st_mtime_ns != 7 else (8, 8))
-        assert tree.differences(root, before, jobs) == [path]
+        assert listing.differences(root, before, jobs) == [path]
     for path in ("g/s1/id2", "g/s1", "g", "z"):
-        before = tree.walk(root)
+        before = listing.walk(root)
         os.rename(root / path, tmp_path / "away")
         gone = [entry.path for entry in before if (entry.path + "/").startswith(path + "/")]
-        assert set(gone) <= set(tree.differences(root, before, jobs)) <= {*gone, "", "g", "g/s1"}
+        assert set(gone) <= set(listing.differences(root, before, jobs)) <= {*gone, "", "g", "g/s1"}
         os.rename(tmp_path / "away", root / path)
 
 
@@ -213,10 +213,10 @@ def test_read_only_folders_are_filled(store: Path) -> None:
 
 def test_the_live_tree_is_not_touched(store: Path) -> None:
     """Not a byte, not a time, not a name."""
-    before = tree.walk(store)
+    before = listing.walk(store)
     recipe = Recipe({"a": "A", "b/c": "b/C"}, {"a": b"new"}, {"b/new/x": b"x"})
     copied(store, recipe)
-    assert tree.differences(store, before) == []
+    assert listing.differences(store, before) == []
 
 
 def test_a_recipe_moves_rewrites_and_adds(store: Path) -> None:
@@ -368,7 +368,7 @@ def test_any_number_of_workers_makes_the_same_tree(tmp_path: Path) -> None:
     results = []
     for jobs in (1, 2):
         target = tmp_path / f"t{jobs}"
-        entries = tree.walk(source)
+        entries = listing.walk(source)
         built = tree.build(entries, source, target, recipe, tokens=Tokens(["old1"]), jobs=jobs)
         found = {
             path: entry[:3] + entry[4:]
@@ -384,7 +384,7 @@ def test_any_number_of_workers_makes_the_same_tree(tmp_path: Path) -> None:
 def test_what_was_placed_is_told(tmp_path: Path) -> None:
     """Source, target and both digests of every file; links have none; sorted by source."""
     source = make(tmp_path / "s", {"b": b"1", "a": b"2", "aa/l": To("x")})
-    built = tree.build(tree.walk(source), source, tmp_path / "t", Recipe({"a": "c"}, {"b": b"3"}), jobs=1)
+    built = tree.build(listing.walk(source), source, tmp_path / "t", Recipe({"a": "c"}, {"b": b"3"}), jobs=1)
     one, two, three = (hashlib.sha256(data).hexdigest() for data in (b"1", b"2", b"3"))
     expected = [Placed("a", "c", two, two), Placed("aa/l", "aa/l", "", ""), Placed("b", "b", one, three)]
     assert built.placed == expected
@@ -396,11 +396,11 @@ def test_contents_may_be_made_where_a_file_is_copied(tmp_path: Path) -> None:
     for name in "abc":
         os.utime(source / name, ns=(5, 5))
     recipe = Recipe(contents={"a": bytes.upper, "b": _nothing, "c": lambda data: data + b"x"})
-    built = tree.build(tree.walk(source), source, tmp_path / "t", recipe, tokens=Tokens(["old", "OLD"]), jobs=1)
+    built = tree.build(listing.walk(source), source, tmp_path / "t", recipe, tokens=Tokens(["old", "OLD"]), jobs=1)
     assert names(tmp_path / "t") == {"a": b"OLD", "b": b"old", "c": b"x"}
     assert [(tmp_path / "t" / name).stat().st_mtime_ns == 5 for name in "abc"] == [False, True, False]
-    assert [place.after for place in built.placed] == [tree.hash_bytes(data) for data in (b"OLD", b"old", b"x")]
-    assert [place.before for place in built.placed] == [tree.hash_bytes(data) for data in (b"old", b"old", b"")]
+    assert [place.after for place in built.placed] == [listing.hash_bytes(data) for data in (b"OLD", b"old", b"x")]
+    assert [place.before for place in built.placed] == [listing.hash_bytes(data) for data in (b"old", b"old", b"")]
     assert built.hits == [Hit("a", 1, "OLD"), Hit("b", 1, "old")]
 
 
@@ -413,7 +413,7 @@ def test_old_names_are_looked_for_in_the_new_tree(tmp_path: Path) -> None:
     large = b"\n" * (1 << 20) + b"old1\n" * 3
     source = make(tmp_path / "s", {"a": b"\nold1", "b": b"old1", "c/d": large, "e": b"", "l": To("old1")})
     recipe = Recipe({"c": "C", "a": "A"}, {"b": b"new1", "e": b"x\nx\nold1"})
-    built = tree.build(tree.walk(source), source, tmp_path / "t", recipe, tokens=Tokens(["old1"]), jobs=1)
+    built = tree.build(listing.walk(source), source, tmp_path / "t", recipe, tokens=Tokens(["old1"]), jobs=1)
     expected = [
         Hit("A", 2, "old1"),
         *(Hit("C/d", (1 << 20) + n, "old1") for n in (1, 2, 3)),
@@ -427,18 +427,18 @@ def test_files_of_every_size_are_whole(tmp_path: Path, size: int) -> None:
     """Around the borders of the blocks that are read."""
     data = bytes(range(251)) * (size // 251 + 1)
     source = make(tmp_path / "s", {"x": data[:size]})
-    built = tree.build(tree.walk(source), source, tmp_path / "t", Recipe(), tokens=Tokens(["zzz"]), jobs=1)
+    built = tree.build(listing.walk(source), source, tmp_path / "t", Recipe(), tokens=Tokens(["zzz"]), jobs=1)
     digest = hashlib.sha256(data[:size]).hexdigest()
     assert (tmp_path / "t/x").read_bytes() == data[:size]
     assert built.placed == [Placed("x", "x", digest, digest)]
-    assert tree.hash_files(tmp_path / "t", ["x"]) == {"x": digest}
+    assert listing.hash_files(tmp_path / "t", ["x"]) == {"x": digest}
 
 
 def test_progress_counts_files_and_bytes(store: Path) -> None:
     """It ends with all of them."""
     seen: list[tuple[int, int]] = []
     copied(store, progress=lambda count, size: seen.append((count, size)))
-    entries = [entry for entry in tree.walk(store) if entry.kind != tree.FOLDER]
+    entries = [entry for entry in listing.walk(store) if entry.kind != listing.FOLDER]
     assert seen[-1] == (len(entries), sum(entry.size for entry in entries))
     assert seen == sorted(seen)
 
@@ -449,7 +449,7 @@ VANISHED = [("a", "file"), ("b/c/d/e", "folder")]
 @pytest.mark.parametrize(("path", "kind"), VANISHED)
 def test_what_vanished_since_it_was_listed_is_try_again(store: Path, path: str, kind: str) -> None:
     """Somebody is at work in the tree: exit 5, and the caller removes what was built."""
-    entries = tree.walk(store)
+    entries = listing.walk(store)
     os.rename(store / path, store / "elsewhere")
     with pytest.raises(TryAgain, match=f"a {kind} changed during the run"):
         tree.build(entries, store, store.with_name("t"), Recipe(), jobs=1)
@@ -457,7 +457,7 @@ def test_what_vanished_since_it_was_listed_is_try_again(store: Path, path: str, 
 
 def test_a_link_put_in_a_files_place_is_not_followed(store: Path) -> None:
     """Nobody can make a run read what lies outside."""
-    entries = tree.walk(store)
+    entries = listing.walk(store)
     (store / "a").unlink()
     (store / "a").symlink_to("/etc/hostname")
     with pytest.raises(TryAgain):
@@ -474,15 +474,15 @@ def test_hashes_of_files(store: Path) -> None:
     expected = {path: "" for path in paths}
     for path in ("a", "b/c/d/e/f", f"odd/{BYTES}"):
         expected[path] = hashlib.sha256((store / path).read_bytes()).hexdigest()
-    got = tree.hash_files(store, paths)
+    got = listing.hash_files(store, paths)
     assert got.pop("fifo") in (
         "",
-        tree.hash_bytes(b""),
+        listing.hash_bytes(b""),
     )  # no writer, no byte: what matters is that it did not hang
     del expected["fifo"]
     assert got == expected
-    assert tree.hash_files(store, list(expected), jobs=2) == expected
-    assert tree.hash_files(store, []) == {}
+    assert listing.hash_files(store, list(expected), jobs=2) == expected
+    assert listing.hash_files(store, []) == {}
 
 
 # -- workers
@@ -520,7 +520,7 @@ def alive(pid: int) -> bool:
 
 def test_a_failure_in_a_worker_comes_through(store: Path) -> None:
     """The error of a child is that of the call, with its exit code."""
-    entries = tree.walk(store)
+    entries = listing.walk(store)
     (store / "a").unlink()
     with pytest.raises(TryAgain):
         tree.build(entries, store, store.with_name("t"), Recipe(), jobs=2)
@@ -571,10 +571,10 @@ def test_a_listing_by_several_processes_is_that_of_one(store: Path) -> None:
         (store / "gens" / "draft" / name / "x").write_text(name)
         (store / "gens" / f"{name}.txt").write_text(name)
     os.mkdir(os.fsencode(store / "gens" / "draft") + b"/\xff")
-    assert tree.walk_shared(store, 3) == tree.walk(store)
-    assert tree.walk_shared(store, 1) == tree.walk(store)
+    assert listing.walk_shared(store, 3) == listing.walk(store)
+    assert listing.walk_shared(store, 1) == listing.walk(store)
     with pytest.raises(MigratorError):
-        tree.walk_shared(store / "nowhere", 2)
+        listing.walk_shared(store / "nowhere", 2)
 
 
 @pytest.mark.usefixtures("forking")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator import build, commit, recovery, runner, site, undo, upkeep
-from migrator.engine import exchange, files, journal, lock, snapshots, tree, workers
+from migrator.engine import exchange, files, journal, listing, lock, snapshots, tree, workers
 from migrator.engine.exchange import Place
 from migrator.store.layout import LEDGER
 from tests.torture import crash, damage, errors, inputs, kinds, machine, powercut, together
@@ -263,7 +263,7 @@ def hard_links() -> Patches:
 
     def copy(folder: Any, entry: Any, name: str, content: Any, from_fd: int, to_fd: int, *rest: Any) -> Any:
         placed = real(folder, entry, name, content, from_fd, to_fd, *rest)
-        if entry.kind == tree.FILE and placed.before == placed.after:
+        if entry.kind == listing.FILE and placed.before == placed.after:
             os.unlink(name, dir_fd=to_fd)
             os.link(entry.path.rpartition("/")[2], name, src_dir_fd=from_fd, dst_dir_fd=to_fd)
         return placed

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from migrator import undo, upkeep
 from migrator.engine import snapshots
+from migrator.engine.listing import walk
 from migrator.engine.snapshots import Run
-from migrator.engine.tree import walk
 from migrator.errors import CareNeeded, MigratorError
 from tests.torture.crash import told
 from tests.torture.kinds import Kind, Tally, tallied
