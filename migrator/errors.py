@@ -50,6 +50,9 @@ class CareNeeded(MigratorError):
     exit_code = 10
 
 
+INTERNAL = "internal error"
+
+
 def described(cause: BaseException) -> str:
     """What went wrong, in a clause."""
     if isinstance(cause, MigratorError):
@@ -60,4 +63,4 @@ def described(cause: BaseException) -> str:
         return "interrupted"
     if isinstance(cause, MemoryError):
         return "not enough memory"
-    return f"internal error: {cause!r}"
+    return f"{INTERNAL}: {cause!r}"

@@ -1,0 +1,246 @@
+"""Trees of files as they lie on a disk: listed, compared, hashed. Reads and never writes; knows no generations.
+
+Every pass is a map over parts of the tree, which several processes share out; who did what decides no order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from migrator.engine.workers import Jobs, cut, spread
+from migrator.errors import MigratorError, TryAgain
+
+FOLDER, FILE, LINK, OTHER = "d", "f", "l", "?"
+SPINE_DEPTH = 2  # folders down to here are one process's; what lies below is shared out
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+BLOCK = 1 << 20  # larger files are read piece by piece
+_KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: FOLDER, stat.S_IFLNK: LINK}
+_FILES_PER_UNIT = 6  # in what lies below the spine, about
+
+
+class Entry(NamedTuple):
+    """One thing in a tree. `path` is relative, times are in ns; folders have size 0, links their target."""
+
+    path: str
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    target: str = ""
+
+
+_Row = tuple[str, str, int, int, int, int, int, int, str]  # an Entry as a plain value
+
+
+def walk(root: Path, start: str = "", stop: str = "") -> list[Entry]:
+    """Everything below a folder and the folder itself (path ""), parents first, names sorted. Reads no content.
+
+    Of this order only what comes from the path `start` on and before the path `stop`, where they are given.
+    """
+    return list(map(Entry._make, _rows(root, start, stop)))
+
+
+def walk_shared(root: Path, jobs: Jobs = None) -> list[Entry]:
+    """What `walk` gives, by several processes where the tree is large."""
+    return [Entry._make(row) for rows, _ in _parts(root, jobs, read=False) for row in rows]
+
+
+def read_back(root: Path, jobs: Jobs = None) -> tuple[list[Entry], dict[str, str]]:
+    """What `walk` gives and the digest of each file's content by path, read now; "" where it cannot be read."""
+    found = _parts(root, jobs, read=True)
+    entries = [Entry._make(row) for rows, _ in found for row in rows]
+    digests = (digest for _, digests in found for digest in digests)
+    return entries, dict(zip([entry.path for entry in entries if entry.kind == FILE], digests, strict=True))
+
+
+def _parts(root: Path, jobs: Jobs, *, read: bool) -> list[tuple[list[_Row], list[str]]]:
+    units = _units(root)
+    count = len(units) * _FILES_PER_UNIT
+    step = len(units) // cut(count, jobs) + 1
+    parts = list(pairwise(["", *units[step::step], ""]))
+    return spread(partial(_part, root, read), parts, count, jobs)
+
+
+def _part(root: Path, read: bool, part: tuple[str, str]) -> tuple[list[_Row], list[str]]:
+    start, stop = part
+    digests: list[str] = []
+    return _rows(root, start, stop, digests if read else None), digests
+
+
+def _units(root: Path) -> list[str]:
+    """Paths of what lies directly below the spine, in the order of a walk: where a walk may be cut."""
+    folders = [""]
+    try:
+        for _ in range(SPINE_DEPTH):
+            folders = [f"{folder}{name}/" for folder in folders for name in _folder_names(root / folder)]
+        return [folder + name for folder in folders for name in sorted(os.listdir(root / folder))]
+    except OSError:
+        return []  # the walk itself will say what is wrong
+
+
+def _folder_names(path: Path) -> list[str]:
+    with os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+
+def _rows(root: Path, start: str = "", stop: str = "", digests: list[str] | None = None) -> list[_Row]:
+    """The rows of a walk; `digests` gets that of each file's content, where it is given."""
+    rows: list[_Row] = []
+    try:
+        fd = os.open(root, READ_FOLDER)
+    except OSError as error:
+        raise MigratorError(f"the folder cannot be read: {error.strerror}", where=root) from error
+    try:
+        top = os.fstat(fd)
+        if not start:
+            mode = stat.S_IMODE(top.st_mode)
+            rows.append(("", FOLDER, mode, top.st_uid, top.st_gid, 0, top.st_mtime_ns, 0, ""))
+        _walk(fd, "", rows, start.split("/") if start else [], stop.split("/") if stop else [], digests)
+    except FileNotFoundError as error:
+        raise TryAgain(
+            "a file vanished while the tree was being read", where=error.filename, hint="repeat the command"
+        ) from None
+    except OSError as error:
+        raise MigratorError(f"the tree cannot be read: {error.strerror}", where=error.filename) from error
+    finally:
+        os.close(fd)
+    return rows
+
+
+def _walk(fd: int, prefix: str, rows: list[_Row], start: list[str], stop: list[str], digests: list[str] | None) -> None:
+    for name in sorted(os.listdir(fd)):
+        if start and name < start[0]:
+            continue
+        if stop and (name > stop[0] or [name] == stop):
+            break
+        above = len(start) > 1 and name == start[0]  # what lies in it may count, itself does not
+        status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        mode = status.st_mode
+        kind = _KINDS.get(stat.S_IFMT(mode), OTHER)
+        path = prefix + name
+        if not above:
+            size = 0 if kind == FOLDER else status.st_size
+            target = os.readlink(name, dir_fd=fd) if kind == LINK else ""
+            owner, group, changed = status.st_uid, status.st_gid, status.st_ctime_ns
+            rows.append((path, kind, mode & 0o7777, owner, group, size, status.st_mtime_ns, changed, target))
+            if digests is not None and kind == FILE:
+                digests.append(hash_file(name, fd))
+        if kind == FOLDER:
+            child = os.open(name, READ_FOLDER, dir_fd=fd)
+            try:
+                rest = stop[1:] if stop and name == stop[0] else []
+                _walk(child, path + "/", rows, start[1:] if above else [], rest, digests)
+            finally:
+                os.close(child)
+
+
+def differences(root: Path, before: Sequence[Entry], jobs: Jobs = None) -> list[str]:
+    """Paths of a tree that are not the very same as in its listing from before (any attribute, change times too)."""
+    cuts = [place for place, entry in enumerate(before) if entry.path.count("/") == SPINE_DEPTH]
+    step = len(cuts) // cut(len(before), jobs) + 1
+    ranges = pairwise([0, *cuts[step::step], len(before)])
+    parts = [
+        (before[first:last], before[first].path if first else "", before[last].path if last < len(before) else "")
+        for first, last in ranges
+    ]
+    found = spread(partial(_part_differing, root), parts, len(before), jobs)
+    return sorted(path for paths in found for path in paths)
+
+
+def _part_differing(root: Path, part: tuple[Sequence[Entry], str, str]) -> list[str]:
+    before, start, stop = part
+    return _differing(before, _rows(root, start, stop))
+
+
+def _differing(before: Sequence[Entry], after: Sequence[_Row]) -> list[str]:
+    if before == after:
+        return []
+    old, new = {entry.path: entry for entry in before}, {row[0]: row for row in after}
+    return sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
+
+
+def as_linked(root: Path, before: Sequence[Entry], linked: Callable[[str], bool], jobs: Jobs = None) -> list[Entry]:
+    """The listing of a tree after some of its files were hard-linked, which gives them another change time.
+
+    Raises TryAgain where anything else differs from the listing before.
+    """
+    now = walk_shared(root, jobs)
+    if len(now) == len(before) and all(map(partial(_same_but_linked, linked), before, now)):
+        return now
+    changed = [path for path in _differing(before, now) if not linked(path)] or _differing(before, now)
+    raise TryAgain(
+        f"somebody changed the data root during the run: {changed[0] or '.'}",
+        where=root,
+        hint="stop the pipeline (or let it take the lock), then repeat the command",
+    )
+
+
+def _same_but_linked(linked: Callable[[str], bool], old: Entry, new: Entry) -> bool:
+    return old == new or (old[:7] == new[:7] and old.target == new.target and linked(new.path))
+
+
+def kind_at(root: Path, path: str) -> str | None:
+    """What is at a path of a tree (FOLDER, FILE, LINK, OTHER), or None; a link is not followed."""
+    try:
+        return _KINDS.get(stat.S_IFMT(os.lstat(root / path).st_mode), OTHER)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def has_content(path: Path, data: bytes) -> bool:
+    """Whether there is a file with exactly these bytes."""
+    return hash_file(str(path)) == hash_bytes(data)
+
+
+# -- hashing
+
+
+new_digest = hashlib.sha256  # of file contents: what sha256sum prints, and half the cost of BLAKE2b here
+
+
+def hash_bytes(data: bytes) -> str:
+    """The digest of some bytes."""
+    return new_digest(data).hexdigest()
+
+
+def hash_files(root: Path, paths: Sequence[str], jobs: Jobs = None) -> dict[str, str]:
+    """Path -> digest of its content, read now; "" for a file that cannot be read."""
+    step = len(paths) // cut(len(paths), jobs) + 1
+    parts = [paths[start : start + step] for start in range(0, len(paths), step)]
+    found = spread(partial(_hash_chunk, str(root)), parts, len(paths), jobs)
+    return dict(zip(paths, (digest for part in found for digest in part), strict=True))
+
+
+def _hash_chunk(root: str, paths: Sequence[str]) -> list[str]:
+    return [hash_file(f"{root}/{path}") for path in paths]
+
+
+def hash_file(path: str, dir_fd: int | None = None) -> str:
+    """The digest of one file, "" where it cannot be read."""
+    try:
+        fd = os.open(path, READ, dir_fd=dir_fd)
+    except OSError:
+        return ""
+    try:
+        data = os.read(fd, BLOCK)
+        if len(data) < BLOCK:
+            return hash_bytes(data)
+        digest = new_digest(data)
+        while data := os.read(fd, BLOCK):
+            digest.update(data)
+        return digest.hexdigest()
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
