@@ -14,7 +14,8 @@ Size = tuple[int, Mapping[str, Sequence[Run]], Sequence[Ratio]]  # generations, 
 PAGE = ROOT / "docs" / "performance.md"
 PICTURES = ROOT / "docs" / "pictures"
 BEGIN, END = "<!-- begin bench -->", "<!-- end bench -->"
-DRAWN = ("upgrade", "upgrade --link", "plan", "cp -a", "the naive script")
+OURS = ("upgrade", "upgrade --link", "plan")  # a rival is too small to be measured: what starts it is larger
+DRAWN = (*OURS, "cp -a", "the naive script")
 _COLOURS = ("#1f5fa8", "#5b9bd5", "#9a9a9a", "#c0392b", "#e0a030")
 _WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 420, 300, 62, 34, 128, 44
 
@@ -51,7 +52,7 @@ def _table(one: Size) -> str:
 
 
 def _named(name: str) -> str:
-    return f"`{name}`" if name.startswith(("cp", "rsync", "upgrade")) else name
+    return f"`{name}`" if name.startswith(("cp", "rsync", "upgrade", "plan")) else name
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -65,7 +66,7 @@ def _growth(sizes: Sequence[Size]) -> str:
     for name in (name for name in DRAWN if name in small):
         cpu = (_middle(large, name, "cpu") - _middle(small, name, "cpu")) / (many - few) * 1e3
         peak = (_middle(large, name, "peak") - _middle(small, name, "peak")) / (many - few) * 1024
-        rows.append(f"| {_named(name)} | {cpu:.2f} | {max(peak, 0):.1f} |")
+        rows.append(f"| {_named(name)} | {cpu:.2f} | {f'{peak:.1f}' if name in OURS else ''} |")
     return "\n".join(rows)
 
 
@@ -88,7 +89,7 @@ def plot(sizes: Sequence[Size]) -> str:
 
 
 def _panel(sizes: Sequence[Size], title: str, what: str, left: int) -> str:
-    names = [name for name in DRAWN if all(name in runs for _, runs, _ in sizes)]
+    names = [name for name in (OURS if what == "peak" else DRAWN) if all(name in runs for _, runs, _ in sizes)]
     points = {name: [(size, max(_middle(runs, name, what), 0.01)) for size, runs, _ in sizes] for name in names}
     xs = [x for line in points.values() for x, _ in line]
     ys = [y for line in points.values() for _, y in line]
