@@ -5,11 +5,12 @@ Imports distributed when somebody connects, which only `upgrade --scheduler` doe
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -29,7 +30,6 @@ class Cluster(Executor):
     def __init__(self, client: Any, address: str) -> None:
         self.address = address
         self._client = client
-        self._executor = client.get_executor(pure=False)
         self._held: dict[str, Any] = {}
         self._open: set[Future[Any]] = set()
         self._closed = threading.Event()
@@ -37,7 +37,7 @@ class Cluster(Executor):
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
         """The future of a call on some worker; it fails with BrokenExecutor when there is nobody to make the call."""
-        inner: Future[Any] = self._executor.submit(function, *map(self._sent, args), **options)
+        inner = self._client.submit(function, *map(self._sent, args), pure=False, **options)
         outer: Future[Any] = Future()
         self._open.add(outer)
         outer.add_done_callback(lambda _: inner.cancel() if outer.cancelled() else None)
@@ -74,19 +74,24 @@ def _same(value: Common) -> Common:
     return value
 
 
-def _passed_on(inner: Future[Any], outer: Future[Any]) -> None:
+def _passed_on(inner: Any, outer: Future[Any]) -> None:
+    """The outcome of a Dask future for whoever waits; fetching a result can fail too, when its worker has just died.
+
+    Dask's own executor does not pass such a failure on: its future would never be done.
+    """
     if outer.done() or not outer.set_running_or_notify_cancel():
         return
-    if inner.cancelled():
-        outer.set_exception(BrokenExecutor("the scheduler gave a part up"))
-        return
-    error = inner.exception()
-    if error is None:
-        outer.set_result(inner.result())
-    elif type(error).__name__ == "KilledWorker":
-        outer.set_exception(BrokenExecutor("workers died, one after the other, of the same part"))
-    else:
-        outer.set_exception(error)
+    with suppress(InvalidStateError):  # it has been given up meanwhile
+        try:
+            outer.set_result(inner.result())
+        except (asyncio.CancelledError, CancelledError):
+            outer.set_exception(BrokenExecutor("the scheduler gave a part up"))
+        except InvalidStateError:
+            raise
+        except Exception as error:  # noqa: BLE001 - passed on
+            if type(error).__name__ == "KilledWorker":
+                error = BrokenExecutor("workers died, one after the other, of the same part")
+            outer.set_exception(error)
 
 
 @contextmanager

@@ -1,9 +1,12 @@
-"""Stores as literals."""
+"""Stores as literals; where tests write."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,11 @@ import pytest
 from migrator.store.layout import STAGES
 
 Write = Callable[..., Path]
+
+# In memory, where there is room: else most tests wait for a disk. What only a disk has is tried on images of disks.
+MEMORY = Path("/dev/shm")
+if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 def write_literal(folder: Path, literal: dict[str, Any]) -> None:
@@ -44,3 +52,14 @@ def store(tmp_path: Path) -> Write:
         return root
 
     return write
+
+
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on another file system than the one of tmp_path; skips where there is none."""
+    folders = [path for path in (MEMORY, Path("/var/tmp"), Path("/tmp")) if os.access(path, os.W_OK)]
+    other = next((path for path in folders if path.stat().st_dev != tmp_path.stat().st_dev), None)
+    if other is None:
+        pytest.skip("there is no second file system that can be written to")
+    with tempfile.TemporaryDirectory(dir=other) as folder:
+        yield Path(folder)

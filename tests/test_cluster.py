@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor, Future
 from pathlib import Path
 from typing import Any
 
@@ -319,3 +321,23 @@ def test_a_worker_that_differs_is_refused(tmp_path: Path, change: Any, text: str
         cluster._require_alike(Answering({"tcp://a": mine, "tcp://b": answer}), place)
     with pytest.raises(MigratorError, match="has no workers"):
         cluster._require_alike(Answering({}), place)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "told"),
+    [
+        (TryAgain("begun already"), TryAgain),
+        (asyncio.CancelledError(), BrokenExecutor),
+        (type("KilledWorker", (Exception,), {})(), BrokenExecutor),
+    ],
+)
+def test_a_result_that_cannot_be_fetched_ends_the_wait(outcome: BaseException, told: type[BaseException]) -> None:
+    """A worker may die between the end of its part and the fetching of the result: nobody may wait for ever."""
+
+    class Inner:
+        def result(self) -> None:
+            raise outcome
+
+    outer: Future[None] = Future()
+    cluster._passed_on(Inner(), outer)
+    assert isinstance(outer.exception(timeout=0), told)

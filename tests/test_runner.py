@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -364,20 +363,16 @@ def test_a_link_put_in_a_place_that_was_read_is_never_followed(base: Path, path:
     assert [file for file in records if SECRET.encode() in file.read_bytes()] == []
 
 
-def test_adopting_into_a_linked_root_whose_tree_lies_on_another_disk(tmp_path: Path) -> None:
+def test_adopting_into_a_linked_root_whose_tree_lies_on_another_disk(tmp_path: Path, other_disk: Path) -> None:
     """What comes back is made on the disk of the tree, not beside the link: it is renamed in."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK) or memory.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("there is no second file system at /dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory) as disk:
-        small_store(Path(disk) / "store")
-        (tmp_path / "data").symlink_to(Path(disk) / "store")
-        there = site(tmp_path, backups=Path(disk) / "b")
-        run_id = runner.upgrade(there).run.run_id  # type: ignore[union-attr]
-        later_work(there)
-        after = content(tmp_path / "data")
-        undo.rollback(there, set_aside_new=True)
-        runner.upgrade(there)
-        assert undo.adopt(there, run_id).status == "adopted"
-        assert content(tmp_path / "data") == after
-        assert not [path for path in Path(disk).iterdir() if "workshop" in path.name]
+    small_store(other_disk / "store")
+    (tmp_path / "data").symlink_to(other_disk / "store")
+    there = site(tmp_path, backups=other_disk / "b")
+    run_id = runner.upgrade(there).run.run_id  # type: ignore[union-attr]
+    later_work(there)
+    after = content(tmp_path / "data")
+    undo.rollback(there, set_aside_new=True)
+    runner.upgrade(there)
+    assert undo.adopt(there, run_id).status == "adopted"
+    assert content(tmp_path / "data") == after
+    assert not [path for path in other_disk.iterdir() if "workshop" in path.name]
