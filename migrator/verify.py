@@ -14,8 +14,9 @@ from migrator.engine.workers import Beside, Jobs, spread
 from migrator.errors import MigratorError
 from migrator.plan import Plan
 from migrator.store import codec
-from migrator.store.inventory import Inventory, Share
+from migrator.store.inventory import Inventory
 from migrator.store.layout import METADATA, is_own
+from migrator.store.reading import Share
 from migrator.store.records import Gen
 
 _SHOWN = 5

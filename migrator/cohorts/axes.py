@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migrator.store.ids import is_absent, normalise, text_fault
-from migrator.store.inventory import MAX_TABLE_BYTES, Unreadable, read_bytes
 from migrator.store.layout import EVALUATION, MODELS_TABLE, REPLICATION_TABLE, STAGES, TASKS, templates_table
 from migrator.store.problems import INVALID_TABLE, Problem
+from migrator.store.reading import MAX_TABLE_BYTES, Unreadable, read_bytes
 from migrator.store.table import InvalidTable, Table
 
 COMBOS_TABLE = f"{TASKS}/selected_combo_mappings.csv"

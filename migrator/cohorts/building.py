@@ -21,9 +21,9 @@ from migrator.store import codec, mappings
 from migrator.store.documents import Documents
 from migrator.store.ids import DEFAULT_SCHEME, IdScheme, is_absent, normalise
 from migrator.store.index import Index, run_ids, without_output
-from migrator.store.inventory import Share, alone
 from migrator.store.layout import COHORTS, EVALUATION, GENS, METADATA, STAGES, unsafe_id
 from migrator.store.problems import ID_COLLISION, UNSAFE_PATH, Problem, ordered
+from migrator.store.reading import Share, alone
 from migrator.store.records import Gen, Key
 
 BUILT, UNCHANGED, REFUSED = "built", "unchanged", "refused"

@@ -19,9 +19,9 @@ from migrator.cohorts.membership import Membership
 from migrator.store import codec
 from migrator.store.ids import DEFAULT_SCHEME, IdScheme, canonical
 from migrator.store.index import Index, applied_steps, text_or_none
-from migrator.store.inventory import MAX_TABLE_BYTES, Unreadable, read_bytes
 from migrator.store.layout import DRAFT, ESSAY, EVALUATION, PARENT_STAGE, STAGES, manifest_path
 from migrator.store.problems import Problem
+from migrator.store.reading import MAX_TABLE_BYTES, Unreadable, read_bytes
 from migrator.store.records import Gen, Key
 
 AXES = ("combos", "templates", "llms")  # the keys that manifests of every era have

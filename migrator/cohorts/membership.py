@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrator.store.inventory import MAX_TABLE_BYTES, Unreadable, read_bytes
 from migrator.store.layout import COHORTS, EVALUATION, MEMBERSHIP, STAGES, unsafe_id
 from migrator.store.problems import INVALID_TABLE, UNKNOWN_MEMBER, UNSAFE_PATH, Problem
+from migrator.store.reading import MAX_TABLE_BYTES, Unreadable, read_bytes
 from migrator.store.records import Key
 from migrator.store.table import InvalidTable, Table, cell_value, cell_with
 

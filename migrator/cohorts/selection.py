@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.store.index import Index
-from migrator.store.inventory import MAX_TABLE_BYTES, Unreadable, read_bytes
 from migrator.store.layout import DRAFT, ESSAY, TASKS
 from migrator.store.problems import INVALID_TABLE, Problem
+from migrator.store.reading import MAX_TABLE_BYTES, Unreadable, read_bytes
 from migrator.store.records import Key
 from migrator.store.table import InvalidTable, decode, lines
 

@@ -16,9 +16,10 @@ from typing import Any
 from migrator.errors import CareNeeded
 from migrator.store import checks
 from migrator.store.ids import DEFAULT_SCHEME, IdScheme, Signature
-from migrator.store.inventory import Inventory, Share, alone, uncollected
+from migrator.store.inventory import Inventory
 from migrator.store.layout import GENS, LEDGER, PARSED_TEXT, STAGES, gen_path
 from migrator.store.problems import Problem
+from migrator.store.reading import Share, alone, uncollected
 from migrator.store.records import Gen, Key
 
 Task = tuple[Any, ...]  # a signature without its replicate, which is the last field

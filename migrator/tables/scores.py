@@ -8,8 +8,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
-from migrator.store.inventory import NotRegular, Unreadable, read_bytes
 from migrator.store.layout import EVALUATION, GENS, PARSED_TEXT
+from migrator.store.reading import NotRegular, Unreadable, read_bytes
 
 HIGHEST = Decimal(9)
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")  # no plus, no exponent, no `nan`; digits of ASCII only
