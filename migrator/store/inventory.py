@@ -49,6 +49,7 @@ from migrator.store.references import is_selection, stage_of_row
 from migrator.store.table import InvalidTable, Table, decode
 
 _LINKED = "is a symbolic link: a run never writes through one"
+UNKNOWN_PER_TABLE = 1000  # members that are told one by one
 _KEYS_PER_PART, _PARTS = 512, 1000  # at least so many generations in a part, and about so many parts at most
 
 
@@ -432,10 +433,18 @@ class _Reader:
 
 
 def _unknown_members(inventory: Inventory) -> Iterator[Problem]:
+    """A warning for each row that names nobody; a table with very many of them, which is a wrong one, is told so."""
     for _, path, table in inventory.cohorts():
+        found = 0
         for line, record in table.records("stage", "gen_id"):
             gen_id = record["gen_id"].strip()
             stage = stage_of_row(path, record, {})
-            if stage is None or not inventory.exists((stage, gen_id)):
+            if stage is not None and inventory.exists((stage, gen_id)):
+                continue
+            found += 1
+            if found <= UNKNOWN_PER_TABLE:
                 what = f"line {line} names {record['stage'].strip()} {gen_id!r}, which is not in the store"
                 yield Problem(UNKNOWN_MEMBER, stage or "", gen_id, path, what)
+        if found > UNKNOWN_PER_TABLE:
+            what = f"so do other lines: {found:,} in all name what is not in the store"
+            yield Problem(UNKNOWN_MEMBER, path=path, message=what)

@@ -465,6 +465,15 @@ def test_unknown_members_are_told_with_their_line(store: Write) -> None:
     assert [problem.message.split(" names")[0] for problem in problems] == ["line 3", "line 6", "line 7"]
 
 
+def test_very_many_unknown_members_are_counted(store: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of another store must not fill the memory with findings."""
+    monkeypatch.setattr("migrator.store.inventory.UNKNOWN_PER_TABLE", 2)
+    rows = "".join(f"draft,gone{number}\n" for number in range(5))
+    found = Inventory.read(store({"cohorts/a/membership.csv": "stage,gen_id\n" + rows})).problems
+    assert [problem.gen_id for problem in found] == ["gone0", "gone1", ""]
+    assert found[-1].message == "so do other lines: 5 in all name what is not in the store"
+
+
 def test_member_cells_are_those_of_all_cohorts(store: Write) -> None:
     root = store(
         {
