@@ -36,7 +36,7 @@ ASKS = ("[y/N] ", "to go on: ")
 
 # what differs from run to run: times, durations, amounts of a disk, fingerprints
 VARIES = re.compile(
-    r"\b\d{8}-\d{6}\b|\b\d{4}-\d\d-\d\d \d\d:\d\d\b"
+    r"\b\d{8}-\d{6}(?:-\d+)?\b|\b\d{4}-\d\d-\d\d \d\d:\d\d\b"
     r"|\b[\d,.]+ ?s\b(?: \(\d+:\d\d:\d\d\))?|\b[\d,.]+ [kMGT]B\b|(?<=Plan )[0-9a-f]{6}\b"
 )
 
