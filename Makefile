@@ -101,7 +101,7 @@ links: setup ## follow the links that lead out of the documentation; without a n
 torture-share: setup ## an evenly thinned share of the sweeps, for CI: at most a quarter of an hour
 	@$(BIN)/python -m tests.torture --share 5 --minutes 15 $(ARGS)
 
-torture: setup ## the long sweeps: every crash point, power cuts, large stores (half an hour on 2 cores)
+torture: setup ## the long sweeps: every crash point, power cuts, large stores (twenty minutes on 2 cores)
 	@$(BIN)/python -m tests.torture $(ARGS)
 	@$(PYTEST) -m slow --timeout 3600
 
