@@ -163,7 +163,7 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
         error.incident = str(page) if page else None
         _tell_failed(site, folder)
         raise
-    except BaseException as error:  # the one broad handler: undo, say so, pass it on
+    except BaseException as error:  # undo, say so, pass it on
         failed = _undo(site, folder, run, error)
         site.notify("failed", level="error", run_id=run.run_id, reason=described(error))
         page = incident.record(site, failed, "upgrade", phase.name, error, plan.entries)

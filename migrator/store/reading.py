@@ -1,4 +1,4 @@
-"""One file, one record: how they are read. Nothing else opens the files of a store to look into them.
+"""One file, one record of a store: how they are read, by whoever looks into generations, tables and texts.
 
 Reads and never writes. What cannot be trusted is said in words, never defaulted and never skipped.
 """
