@@ -23,8 +23,8 @@ def changes(store: Inventory) -> Iterator[Change]:
         if not wrong:
             groups.setdefault(task(gen), []).append(gen)
     for gens in groups.values():
-        for gen, index in numbered(gens):
-            yield from renumbered(store, gen, index)
+        for gen, wished, index in numbered(gens):
+            yield from renumbered(store, gen, wished, index)
 
 
 def task(gen: Gen) -> tuple[str, ...]:
@@ -45,29 +45,28 @@ def wish(gen: Gen) -> int | None:
     return None
 
 
-def numbered(gens: list[Gen]) -> Iterator[tuple[Gen, int]]:
+def numbered(gens: list[Gen]) -> Iterator[tuple[Gen, int | None, int]]:
     """Give each wished index to its first holder by id, then the smallest free ones to the others."""
-    holders: dict[int, Gen] = {}
+    holders: dict[int, tuple[Gen, int | None]] = {}
     others = []
     for gen in sorted(gens, key=lambda gen: gen.gen_id):
         wished = wish(gen)
         if wished is None or wished in holders:
-            others.append(gen)
+            others.append((gen, wished))
         else:
-            holders[wished] = gen
+            holders[wished] = (gen, wished)
     free = 1
-    for gen in sorted(others, key=lambda gen: (wish(gen) or math.inf, gen.gen_id)):
+    for gen, wished in sorted(others, key=lambda other: (other[1] or math.inf, other[0].gen_id)):
         while free in holders:
             free += 1
-        holders[free] = gen
-    for index, gen in holders.items():
-        yield gen, index
+        holders[free] = (gen, wished)
+    for index, (gen, wished) in holders.items():
+        yield gen, wished, index
 
 
-def renumbered(store: Inventory, gen: Gen, index: int) -> Iterator[Change]:
+def renumbered(store: Inventory, gen: Gen, wished: int | None, index: int) -> Iterator[Change]:
     """Yield the Renumber where one is needed, and what the operator should know about the index."""
     path = f"{gen.path}/{METADATA}"
-    wished = wish(gen)
     if wished != index:
         had = "none was recorded" if wished is None else f"{wished} is taken"
         yield Problem("replicate-assigned", gen.stage, gen.gen_id, path, f"replicate {index} was assigned: {had}")
@@ -76,6 +75,6 @@ def renumbered(store: Inventory, gen: Gen, index: int) -> Iterator[Change]:
         text = f"replicate {index} is above the {limit} of replication_config.csv"
         yield Problem("replicate-above-config", gen.stage, gen.gen_id, path, text)
     written = {METADATA: None, **gen.values_at_top("replicate")}
-    right_in_files = all(type(value) is int and value == index for value in written.values())
+    right_in_files = all([type(value) is int and value == index for value in written.values()])
     if not right_in_files or any(cell.strip() != str(index) for cell in store.member_cells(gen, "replicate")):
         yield Renumber(gen, index)

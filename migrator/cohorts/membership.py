@@ -145,12 +145,16 @@ def read(root: Path, cohort_id: str) -> Membership | Problem | None:
 
 def parse(cohort_id: str, data: bytes) -> Membership:
     """A table of any schema. Raises InvalidTable."""
-    table = Table.parse(data)
+    return of_table(cohort_id, Table.parse(data), data)
+
+
+def of_table(cohort_id: str, table: Table, data: bytes) -> Membership:
+    """The same of a table that was parsed from these bytes, or will be written as them."""
     lacking = [name for name in NEEDED if name not in table.columns]
     if lacking:
         raise InvalidTable(f"the header lacks the column {', '.join(lacking)}")
     lines: dict[Key, int] = {}
-    for line, record in table.records():
+    for line, record in table.records(*NEEDED):
         lines.setdefault((record["stage"].strip(), record["gen_id"].strip()), line)
     return Membership(cohort_id, data, table, lines)
 

@@ -153,29 +153,27 @@ def _now(key: Key, renames: Mapping[Key, str]) -> Key:
 def _sort(store: Inventory, changes: Iterable[Change]) -> _Sorted:
     todo = _Sorted()
     for change in changes:
-        if isinstance(change, Problem):
+        kind = type(change)
+        if kind in _ONCE:
+            slot, value = getattr(todo, _ONCE[kind][0]), getattr(change, _ONCE[kind][1])
+            key = _known(store, change)
+            if key in slot:
+                raise MigratorError(f"a step changes {key[0]} {key[1]} twice in the same way")
+            slot[key] = value
+        elif isinstance(change, Edit):
+            todo.edits.setdefault(_known(store, change), []).append(change)
+        elif isinstance(change, Problem):
             todo.problems.append(change)
-            continue
-        if isinstance(change, Follow):
+        elif isinstance(change, Follow):
             todo.follow = True
-            continue
-        if isinstance(change, Add):
-            key: Key = (change.stage, change.gen_id)
+        elif isinstance(change, Add):
+            key = (change.stage, change.gen_id)
             _require_safe(change.gen_id)
             if store.exists(key) or key in todo.adds:
                 raise MigratorError(f"a step adds {change.stage} {change.gen_id}, which is there already")
             todo.adds[key] = change
-            continue
-        key = change.gen.key
-        if key not in store.gens:
-            raise MigratorError(f"a step changes {key[0]} {key[1]}, which is not in the store")
-        if isinstance(change, Edit):
-            todo.edits.setdefault(key, []).append(change)
-            continue
-        slot, value = _slot(todo, change)
-        if key in slot:
-            raise MigratorError(f"a step changes {key[0]} {key[1]} twice in the same way")
-        slot[key] = value
+        else:
+            raise MigratorError(f"a step yields a {kind.__name__}, which is no change")
     for new in todo.renames.values():
         _require_safe(new)
     for key, parent in todo.relinks.items():
@@ -184,22 +182,28 @@ def _sort(store: Inventory, changes: Iterable[Change]) -> _Sorted:
             raise MigratorError(f"a step gives {key[0]} {key[1]} the parent {parent}, which is not in the store")
     if any(problem.blocking for problem in (*store.problems, *todo.problems)):
         _keep_off_others(store, todo.renames)
-    final = [_now(key, todo.renames) for key in (*store.gens, *store.unread, *todo.adds)]
-    if len(set(final)) != len(final):
-        twice = next(key for key in sorted(final) if final.count(key) > 1)
-        raise MigratorError(f"a step gives two generations the name {twice[0]} {twice[1]}")
+    if todo.renames:
+        final = [_now(key, todo.renames) for key in (*store.gens, *store.unread, *todo.adds)]
+        if len(set(final)) != len(final):
+            twice = next(key for key in sorted(final) if final.count(key) > 1)
+            raise MigratorError(f"a step gives two generations the name {twice[0]} {twice[1]}")
     return todo
 
 
-def _slot(todo: _Sorted, change: Rename | Relink | Renumber) -> tuple[dict[Key, Any], str | int]:
-    """Where a change that a generation can have only once is kept, and its value."""
-    match change:
-        case Rename():
-            return todo.renames, change.to
-        case Relink():
-            return todo.relinks, change.parent
-        case Renumber():
-            return todo.numbers, change.replicate
+_ONCE: Mapping[type, tuple[str, str]] = {
+    # what a generation can have only once -> the field of _Sorted that keeps it, the field that is its value
+    Rename: ("renames", "to"),
+    Relink: ("relinks", "parent"),
+    Renumber: ("numbers", "replicate"),
+}
+
+
+def _known(store: Inventory, change: Any) -> Key:
+    """The key of the generation that a change speaks of."""
+    key: Key = change.gen.key
+    if key not in store.gens:
+        raise MigratorError(f"a step changes {key[0]} {key[1]}, which is not in the store")
+    return key
 
 
 def _require_safe(gen_id: str) -> None:
@@ -254,7 +258,7 @@ def _renamed(store: Inventory, renames: Mapping[Key, str]) -> Inventory:
     gens: dict[Key, Gen] = {}
     for gen in store.gens.values():
         documents = gen.documents.revise(follow[gen.stage])
-        new = Gen(gen.stage, renames.get(gen.key, gen.gen_id), gen.origin, documents, gen.row, gen.texts)
+        new = Gen.of(gen.stage, renames.get(gen.key, gen.gen_id), gen.origin, documents, gen.row, gen.texts)
         gens[new.key] = new
     return replace(store, gens=gens, blocked=frozenset(_now(key, renames) for key in store.blocked))
 

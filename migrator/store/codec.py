@@ -92,11 +92,16 @@ def dumps(document: Document) -> bytes:
     return _text(document, "\n").encode()
 
 
-def _text(value: object, newline: str) -> str:
-    if isinstance(value, str):
+def _text(value: Any, newline: str) -> str:
+    kind = type(value)
+    if kind is str:
         return _quoted(value)
-    if type(value) is int:
+    if kind is int:
         return int.__repr__(value)
+    if kind is float and value - value == 0:  # neither NaN nor infinite
+        return float.__repr__(value)
+    if kind is bool:
+        return "true" if value else "false"
     if not value or not isinstance(value, dict | list | tuple):
         return "null" if value is None else json.dumps(value, ensure_ascii=False)
     inner = newline + "  "

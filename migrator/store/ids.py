@@ -108,6 +108,12 @@ def _plain_text(value: str) -> str | None:
     return None if is_absent(value) or _FORBIDDEN.search(normalise(value)) else normalise(value)
 
 
+@lru_cache(maxsize=4096)
+def _is_plain_parent(value: str) -> bool:
+    """Whether a parent's name can stand in a signature as it is. Many have one parent, and stand beside each other."""
+    return _MADE.fullmatch(value) is not None or not (is_absent(value) or _FORBIDDEN.search(value))
+
+
 def _text_field(field: str, value: object) -> str | Fault:
     """The field as it stands in a signature, or what is wrong with it."""
     if type(value) is str:
@@ -115,7 +121,7 @@ def _text_field(field: str, value: object) -> str | Fault:
             text = _plain_text(value)
             if text is not None:
                 return text
-        elif _MADE.fullmatch(value):
+        elif _is_plain_parent(value):
             return value
     if is_absent(value):
         return Fault(MISSING_FIELD, field, f"{field} is missing")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Generic, TypeVar
 
 from migrator.store.documents import Documents
@@ -24,7 +24,6 @@ from migrator.store.layout import (
     DRAFT,
     ESSAY,
     EVALUATION,
-    METADATA,
     PARENT_STAGE,
     PARSED_METADATA,
     RAW_METADATA,
@@ -113,9 +112,16 @@ class Gen:
         """(stage, gen_id)."""
         return (self.stage, self.gen_id)
 
+    @classmethod
+    def of(cls, *values: Any) -> Gen:
+        """What the constructor makes of all its values, in a fifth of its time: a plan makes several of each."""
+        gen = cls.__new__(cls)
+        gen.__dict__.update(zip(_FIELDS, values, strict=True))
+        return gen
+
     def with_documents(self, documents: Documents) -> Gen:
         """The same generation with other documents."""
-        return Gen(self.stage, self.gen_id, self.origin, documents, self.row, self.texts)
+        return self.of(self.stage, self.gen_id, self.origin, documents, self.row, self.texts)
 
     @property
     def path(self) -> str:
@@ -188,8 +194,9 @@ class Gen:
 
     def replicate_wishes(self) -> Iterator[Any]:
         """Every value on the replicate line, in reading order, absent ones too."""
+        yield self.replicate
         written = self.values_at_top("replicate")
-        for name in (METADATA, RAW_METADATA, PARSED_METADATA):
+        for name in (RAW_METADATA, PARSED_METADATA):
             yield written.get(name)
         yield self.row.get("replicate")
 
@@ -234,3 +241,6 @@ class Gen:
             with contextlib.suppress(SignatureError):
                 return compute_signature(self.stage, **canonical | replicate | overrides)
         return compute_signature(self.stage, **self.signature_fields() | replicate | overrides)
+
+
+_FIELDS = [one.name for one in fields(Gen)]

@@ -474,3 +474,9 @@ def test_fold_modifies_nothing_that_it_was_given(inventory: Inventory, tmp_path:
     do(inventory, Rename(e1, "E1"), Relink(e1, "d2"), Renumber(e1, 9), Edit(e1, {"x": 1}, ("k", "replicate")))
     assert {key: {n: repr(d) for n, d in gen.documents.items()} for key, gen in inventory.gens.items()} == before
     assert {path: table.render() for path, table in inventory.tables.items()} == tables
+
+
+def test_what_is_no_change_is_refused(inventory: Inventory) -> None:
+    """A step that yields a record, say, where it meant to yield a change of it."""
+    with pytest.raises(MigratorError, match="which is no change"):
+        fold(inventory, [inventory.gens["draft", "d1"]])  # type: ignore[list-item]
