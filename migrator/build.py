@@ -9,6 +9,7 @@ from pathlib import Path
 from migrator.engine import files, ledger, listing, tree
 from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Manifest, manifest_of
+from migrator.engine.survey import Surveyed
 from migrator.engine.tokens import Hit, Tokens
 from migrator.engine.tree import Placed
 from migrator.engine.workers import Jobs
@@ -36,16 +37,19 @@ def run(
     plan: Plan,
     root: Path,
     *,
+    surveyed: Surveyed | None = None,
     link: bool = False,
     jobs: Jobs = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Build:
     """Copy the live tree to `root`, as the recipe says; old ids that are left somewhere become problems.
 
-    With `link` payload is hard-linked; `before` then has the listing of the live tree from after that.
+    With `link` payload is hard-linked; `before` then has the listing of the live tree from after that. What was
+    `surveyed` is neither hashed nor searched again where it stays as it is.
     """
     source = plan.before.root
     old_names = plan.old_names
+    surveyed = surveyed or Surveyed()
     built = tree.build(
         plan.entries,
         source,
@@ -54,6 +58,7 @@ def run(
         places=plan.places,
         tokens=Tokens(old_names) if old_names else None,
         linked=is_payload if link else None,
+        digests=surveyed.digests,
         jobs=jobs,
         progress=progress,
     )
@@ -61,7 +66,9 @@ def run(
     expected = {placed.target: placed.after for placed in built.placed if placed.after}
     expected |= {path: listing.hash_bytes(data) for path, data in plan.recipe.additions.items()}
     before = manifest_of(entries, {placed.source: placed.before for placed in built.placed})
-    problems = ordered([*plan.problems, *leftovers(built.hits)])
+    seen = (hit for hit in surveyed.hits if hit.token in old_names and hit.path not in plan.recipe.contents)
+    hits = sorted([*built.hits, *(hit._replace(path=plan.places[hit.path]) for hit in seen)])
+    problems = ordered([*plan.problems, *leftovers(hits)])
     return Build(root, before, built.placed, expected, tuple(problems))
 
 

@@ -15,15 +15,13 @@ from migrator.engine.listing import Entry
 from migrator.engine.workers import Jobs
 from migrator.errors import CareNeeded, TryAgain
 
-_SHOWN = 10
-
 
 class BothWritten(CareNeeded):
     """Somebody wrote into both trees during the exchange: a person compares them. Nothing was deleted."""
 
     def __init__(self, old: Path, new: Path, late: list[str], also: list[str]) -> None:
         super().__init__(
-            f"both trees were written to during the exchange: old {_list(late)}; new {_list(also)}",
+            f"both trees were written to during the exchange: old {listing.some(late)}; new {listing.some(also)}",
             where=f"old: {old}, new: {new}",
             hint=f"stop all writers; compare {old} with {new}",
         )
@@ -47,7 +45,7 @@ def run(
     somebody wrote into both trees.
     """
     files.sync_file_system(new)
-    _unchanged(place.real, live, jobs)
+    listing.require_unchanged(place.real, live, jobs)
     old_link = place.root.readlink() if place.linked else None
     displaced = exchange.switch(place, new, link)
     try:
@@ -80,28 +78,13 @@ def _keep_times(old: Path, live: Sequence[Entry], new: Path, finished: Sequence[
     exchange.keep_time(new, finished[0].mtime_ns)
 
 
-def _unchanged(root: Path, entries: Sequence[Entry], jobs: Jobs) -> None:
-    changed = listing.differences(root, entries, jobs)
-    if changed:
-        raise TryAgain(
-            f"somebody changed the data root during the run: {_list(changed)}",
-            where=root,
-            hint="stop the pipeline (or let it take the lock), then repeat the command",
-        )
-
-
 def _late_writer(place: Place, displaced: Path, finished: Sequence[Entry], late: list[str]) -> None:
     """Raise TryAgain, so that the switch is undone, or CareNeeded where the new tree was written to as well."""
     also = listing.differences(place.real, finished)
     if also:
         raise BothWritten(displaced, place.real, late, also)
     raise TryAgain(
-        f"somebody wrote into the old tree during the exchange: {_list(late)}; it is back in its place",
+        f"somebody wrote into the old tree during the exchange: {listing.some(late)}; it is back in its place",
         where=place.root,
         hint="stop the pipeline (or let it take the lock), then repeat the command",
     )
-
-
-def _list(paths: list[str]) -> str:
-    more = len(paths) - _SHOWN
-    return ", ".join(path or "." for path in paths[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

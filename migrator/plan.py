@@ -250,6 +250,7 @@ def _recipe(before: Inventory, after: Inventory) -> Recipe:
     moves: dict[str, str] = {}
     contents: dict[str, bytes | Written | Rewrite] = {}
     additions: dict[str, bytes] = {}
+    read: dict[str, bytes] = {}
     for gen in after.gens.values():
         if not gen.origin:
             additions[f"{gen.path}/{METADATA}"] = codec.dumps(gen.documents[METADATA])
@@ -258,12 +259,14 @@ def _recipe(before: Inventory, after: Inventory) -> Recipe:
         old = before.gens[gen.stage, gen.origin]
         if gen.gen_id != old.gen_id:
             moves[old.path] = gen.path
-        documents = gen.documents
+        documents, folder = gen.documents, old.path
+        for name, data in documents.read():
+            read[f"{folder}/{name}"] = data
         if documents.metadata is not None and documents.metadata is not old.documents.metadata:
-            contents[f"{old.path}/{METADATA}"] = Written(documents.metadata)
+            contents[f"{folder}/{METADATA}"] = Written(documents.metadata)
         if documents.revisions:
             for name in documents.sidecars:
-                contents[f"{old.path}/{name}"] = Rewrite(name, documents.revisions)
+                contents[f"{folder}/{name}"] = Rewrite(name, documents.revisions)
     for path, table in after.tables.items():
         if table is not before.tables[path]:
             contents[path] = table.render()
@@ -273,7 +276,7 @@ def _recipe(before: Inventory, after: Inventory) -> Recipe:
     for old_name, new_name in zip(before.copies, after.copies, strict=True):
         if old_name != new_name:
             moves[copy_path(old_name)] = copy_path(new_name)
-    return Recipe(moves, contents, additions)
+    return Recipe(moves, contents, additions, read)
 
 
 def verb_of(before: Inventory, gen: Gen) -> str:

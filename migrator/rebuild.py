@@ -41,7 +41,7 @@ def manifests_of(store: Inventory, steps: Iterable[tuple[str, str]]) -> tuple[di
     made: dict[str, bytes] = {}
     problems: list[Problem] = []
     for cohort_id, _, table in store.cohorts():
-        members = membership.parse(cohort_id, table.render())
+        members = membership.of_table(cohort_id, table, table.render())
         data, found = manifest.compute(index, members, last_run, manifest.load(store.root, cohort_id))
         problems += found
         if data is not None:
@@ -73,6 +73,7 @@ def in_plan(plan: Plan, before: Mapping[str, Score], *, jobs: Jobs = None) -> Pl
         plan.recipe.moves,
         {**plan.recipe.contents, **{path: new[path] for path in there}},
         {**plan.recipe.additions, **{path: new[path] for path in new.keys() - there}},
+        plan.recipe.read,
     )
     return replace(plan, recipe=recipe)
 

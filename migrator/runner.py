@@ -16,12 +16,14 @@ from pathlib import Path
 
 from migrator import __version__, build, commit, incident, rebuild, recovery, rehearsal, verify
 from migrator import plan as planning
+from migrator.ahead import Ahead
 from migrator.engine import exchange, files, hooks, journal, ledger, listing, lock, snapshots, steps, workers
 from migrator.engine.journal import Journal
 from migrator.engine.ledger import Applied
+from migrator.engine.listing import Entry
 from migrator.engine.snapshots import Run
 from migrator.engine.steps import Step
-from migrator.engine.workers import Beside, Jobs
+from migrator.engine.workers import Beside
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain, described
 from migrator.plan import Plan
 from migrator.site import Outcome, RunFailed, Site, copy_mappings, settle
@@ -39,11 +41,16 @@ def read_pending(site: Site, to: str | None = None) -> list[Step]:
 def read_plan(site: Site, to: str | None = None, accept: Collection[str] = ()) -> Plan | None:
     """The plan of what is pending, or None where nothing is. Writes nothing."""
     pending = read_pending(site, to)
-    if not pending:
-        return None
+    return _plan(site, pending, *_read(site), accept) if pending else None
+
+
+def _read(site: Site) -> tuple[list[Entry], Inventory]:
     site.notify("phase", name="read")
     entries = listing.walk_shared(site.place.real, site.jobs)
-    store = Inventory.read(site.place.real, site.scheme, share=partial(workers.spread, jobs=site.jobs))
+    return entries, Inventory.read(site.place.real, site.scheme, share=partial(workers.spread, jobs=site.jobs))
+
+
+def _plan(site: Site, pending: list[Step], entries: list[Entry], store: Inventory, accept: Collection[str]) -> Plan:
     site.notify("phase", name="plan", generations=len(store.gens))
     return planning.make(entries, store, pending, site.ledger(), accept, site.jobs)
 
@@ -67,30 +74,32 @@ def upgrade(
     with lock.hold(site.place.state, "upgrade", wait=site.wait):
         settle(site)
         incident.record_killed(site)
-        if read_pending(site, to):
-            files.make_dirs(site.backups)
-            exchange.require_switch(site.place, site.backups)
-        plan = read_plan(site, to, accept)
-        if plan is None:
+        pending = read_pending(site, to)
+        if not pending:
             if kept is not None:
                 raise TryAgain("the kept plan is stale: its steps are applied already", hint="migrator status")
             return Outcome("up-to-date")
-        if kept is not None and kept != plan.fingerprint:
-            raise TryAgain(
-                "the kept plan is stale: the store or the steps have changed since it was made",
-                where=site.place.root,
-                hint="migrator plan --out next-plan   (look at it, then upgrade --plan next-plan)",
-            )
-        require_proof(site, plan, override)
-        for problem in plan.problems:
-            if problem.kind == ID_COLLISION:
-                site.notify("collision", level="critical", **problem.row())
-        if plan.blocking:
-            return Outcome("refused", plan, problems=plan.problems)
-        require_space(site, plan)
-        if confirm and not confirm(plan):
-            return Outcome("refused", plan, problems=plan.problems, details=("declined",))
-        return _execute(site, plan, override)
+        files.make_dirs(site.backups)
+        exchange.require_switch(site.place, site.backups)
+        entries, store = _read(site)
+        with Ahead(store, entries, site.jobs) as ahead:
+            plan = _plan(site, pending, entries, store, accept)
+            if kept is not None and kept != plan.fingerprint:
+                raise TryAgain(
+                    "the kept plan is stale: the store or the steps have changed since it was made",
+                    where=site.place.root,
+                    hint="migrator plan --out next-plan   (look at it, then upgrade --plan next-plan)",
+                )
+            require_proof(site, plan, override)
+            for problem in plan.problems:
+                if problem.kind == ID_COLLISION:
+                    site.notify("collision", level="critical", **problem.row())
+            if plan.blocking:
+                return Outcome("refused", plan, problems=plan.problems)
+            require_space(site, plan)
+            if confirm and not confirm(plan):
+                return Outcome("refused", plan, problems=plan.problems, details=("declined",))
+            return _execute(site, plan, override, ahead)
 
 
 def require_proof(site: Site, plan: Plan, override: str = "") -> None:
@@ -124,7 +133,7 @@ def require_space(site: Site, plan: Plan) -> None:
         )
 
 
-def _execute(site: Site, plan: Plan, note: str) -> Outcome:
+def _execute(site: Site, plan: Plan, note: str, ahead: Ahead) -> Outcome:
     phase = incident.Phase(site.notify)
     site = replace(site, notify=phase)
     run = _begin(site, plan, note)
@@ -136,24 +145,26 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
             if problem.kind == ID_COLLISION:
                 site.notify("collision", level="critical", **problem.row())
         site.notify("phase", name="tables", generations=len(plan.after.gens))
-        scores = rebuild.scores_of(plan.before)
+        scores, surveyed = ahead.seen()
         plan_of_tree = rebuild.in_plan(plan, scores, jobs=site.jobs)
         files_to_copy = sum(entry.kind != listing.FOLDER for entry in plan.entries)
         site.notify("phase", name="build", files=files_to_copy, bytes=sum(e.size for e in plan.entries))
         new = Path(run.tree)
-        done = build.run(plan_of_tree, new, link=site.link, jobs=site.jobs, progress=site.progress)
+        done = build.run(plan_of_tree, new, surveyed=surveyed, link=site.link, jobs=site.jobs, progress=site.progress)
         applied = _applied(site, plan, run, note)
         done = build.record(done, plan, run.run_id, applied)
         site.notify("phase", name="verify", files=len(done.expected))
         before = Beside(lambda: (done.before.render(), done.before.digest()), len(plan.entries), site.jobs)
         try:
-            finished = verify.run(done, plan_of_tree, jobs=site.jobs)
-            verify.require_none(rebuild.changed_scores(plan, scores, new))
-            digests = _record_trees(folder, before, finished, len(plan.entries), site.jobs)
+            also = partial(rebuild.changed_scores, plan, scores, new)
+            finished = verify.run(done, plan_of_tree, also=also, jobs=site.jobs)
+            files.write_new(folder / snapshots.AFTER, finished.render())
+            listed, digest = before.result()
         finally:
             before.abandon()
+        files.write_new(folder / snapshots.BEFORE, listed)
         displaced = site.place.real if run.linked else new
-        run = run.with_(before=digests[0], after=digests[1], ended=applied[-1].end, tree=str(displaced))
+        run = run.with_(before=digest, after=finished.digest(), ended=applied[-1].end, tree=str(displaced))
         snapshots.write(folder, run)
         site.notify("phase", name="commit")
         ending = partial(_end, site, folder, run)
@@ -174,20 +185,6 @@ def _execute(site: Site, plan: Plan, note: str) -> Outcome:
     copy_mappings(site)
     site.notify("committed", run_id=run.run_id)
     return Outcome("committed", plan, snapshots.read(folder), tuple(done.problems))
-
-
-def _record_trees(
-    folder: Path, before: Beside[tuple[bytes, str]], finished: snapshots.Manifest, count: int, jobs: Jobs
-) -> tuple[str, str]:
-    """Write the listings of both trees into the run's folder; return their digests, that from before first."""
-    after = Beside(finished.digest, count, jobs)
-    try:
-        listed, digest = before.result()
-        files.write_new(folder / snapshots.BEFORE, listed)
-        files.write_new(folder / snapshots.AFTER, finished.render())
-        return digest, after.result()
-    finally:
-        after.abandon()
 
 
 def _undo(site: Site, folder: Path, run: Run, error: BaseException) -> Run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from functools import partial
 
@@ -32,27 +32,25 @@ class VerificationFailed(MigratorError):
         super().__init__(f"the new tree is not what was planned: {shown}")
 
 
-def run(build: Build, plan: Plan, *, jobs: Jobs = None) -> Manifest:
-    """The manifest of the new tree, read back from the disk. Raises VerificationFailed."""
+def run(build: Build, plan: Plan, *, also: Callable[[], Iterable[str]] = tuple, jobs: Jobs = None) -> Manifest:
+    """The manifest of the new tree, read back from the disk. `also` yields what else is wrong with it.
+
+    Raises VerificationFailed; TryAgain where the live tree has changed meanwhile, which explains what was found.
+    """
     count = len(plan.entries)
     elsewhere = jobs if isinstance(jobs, Executor) else 1
     share = partial(spread, jobs=elsewhere)
-    reading = Beside(lambda: list(_generations(build, plan, share)), count, jobs)
+    reading = Beside(lambda: [*_generations(build, plan, share), *also()], count, jobs)
     try:
         entries, digests = listing.read_back(build.root, jobs)
         findings = [*_attributes(plan, entries), *_payload(build, plan), *_contents(build, digests)]
         findings += reading.result()
     finally:
         reading.abandon()
-    require_none(findings)
+    if findings:
+        listing.require_unchanged(plan.before.root, build.before.entries, jobs)
+        raise VerificationFailed(findings)
     return manifest_of(entries, build.expected)  # equal to the digests that were read, and there already
-
-
-def require_none(findings: Iterable[str]) -> None:
-    """Raise VerificationFailed where there are any findings."""
-    found = list(findings)
-    if found:
-        raise VerificationFailed(found)
 
 
 def _contents(build: Build, digests: dict[str, str]) -> Iterable[str]:
@@ -66,20 +64,15 @@ def _contents(build: Build, digests: dict[str, str]) -> Iterable[str]:
 
 def _attributes(plan: Plan, entries: list[Entry]) -> Iterable[str]:
     """Whatever was there before has its kind, mode, owner and target, and its time unless it was rewritten."""
-    found = {entry.path: entry for entry in entries}
-    targets = plan.places
-    for old in plan.entries:
-        new = found.get(targets[old.path])
-        if new is None or (old.kind, old.mode, old.uid, old.gid, old.target) != (
-            new.kind,
-            new.mode,
-            new.uid,
-            new.gid,
-            new.target,
-        ):
-            yield f"{targets[old.path]} is missing or has other attributes"
-        elif old.mtime_ns != new.mtime_ns and old.path not in plan.recipe.contents and not is_own(old.path):
-            yield f"{targets[old.path]} has another time"
+    found = {entry[0]: entry for entry in entries}
+    places, contents = plan.places, plan.recipe.contents
+    for path, kind, mode, uid, gid, _, mtime, _, target in plan.entries:
+        place = places[path]
+        new = found.get(place)
+        if new is None or new[1:5] != (kind, mode, uid, gid) or new[8] != target:
+            yield f"{place} is missing or has other attributes"
+        elif new[6] != mtime and path not in contents and not is_own(path):
+            yield f"{place} has another time"
 
 
 def _payload(build: Build, plan: Plan) -> Iterable[str]:

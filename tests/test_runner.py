@@ -7,10 +7,12 @@ import os
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from migrator import IdScheme, runner, undo, upkeep
+from migrator.ahead import Ahead
 from migrator.engine import lock
 from migrator.engine.exchange import Place
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain
@@ -100,6 +102,51 @@ def test_a_writer_during_the_build_undoes_the_run(base: Path) -> None:
     assert failure.value.exit_code == 5
     assert (base / "data/gens/draft/a1/raw.txt").read_text() == "late"
     assert runner.upgrade(site(base)).status == "committed"
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_payload_that_changes_after_it_was_surveyed_undoes_the_run(base: Path, restored: bool) -> None:
+    """Its digest is an older one than its copy's; even with size and time put back the change time tells it."""
+    payload = base / "data/gens/draft/a1/parsed.txt"
+    old = payload.stat()
+    size, asked = old.st_size, []
+
+    def write(call: str, path: str) -> None:
+        if call == "mkdir" and path.endswith("/tree"):
+            asked.append(path)
+            payload.write_bytes(b"x" * size)
+            if restored:
+                os.utime(payload, ns=(old.st_atime_ns, old.st_mtime_ns))
+
+    started: list[Ahead] = []
+
+    class Patient(Ahead):
+        """Surveys all before the plan is made."""
+
+        def __init__(self, *values: Any) -> None:
+            super().__init__(*values)
+            started.append(self)
+            assert self._child is not None
+            self._child.result()
+
+    with (
+        mock.patch.object(runner, "Ahead", Patient),
+        hooked(write),
+        pytest.raises(RunFailed, match=r"changed the data root during the run: gens/draft/a1/parsed.txt") as failure,
+    ):
+        runner.upgrade(site(base, jobs=2))
+    assert started
+    assert asked
+    assert failure.value.exit_code == TryAgain.exit_code
+    assert payload.read_bytes() == b"x" * size
+    assert runner.upgrade(site(base)).status == "committed"
+
+
+def test_a_refused_run_leaves_no_survey_behind(base: Path) -> None:
+    """The child that reads ahead ends with the run, however that ends."""
+    assert runner.upgrade(site(base, jobs=2), confirm=lambda plan: False).details == ("declined",)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_a_late_writer_gets_its_tree_back(base: Path) -> None:

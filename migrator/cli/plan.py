@@ -51,6 +51,7 @@ def command(settings: Settings, to: str | None, accept: Sequence[str], out: str 
         site.place.require()
         folder = _out_folder(site, out) if out else None
         plan = runner.read_plan(site, to, accept)
+        screen.keep_to_the_end(plan)
         log.pause()
     if plan is None:
         return _nothing_to_do(site, folder)

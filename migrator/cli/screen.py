@@ -232,6 +232,14 @@ def _complete(hint: str) -> str:
 # -- errors
 
 
+_kept: list[object] = []
+
+
+def keep_to_the_end(thing: object) -> None:
+    """Do not free a thing before the process ends: of a large store that takes longer than to print of it."""
+    _kept.append(thing)
+
+
 def error_defaults(**keys: object) -> None:
     """Keys that this command's JSON object always has: an error's object has them too."""
     click.get_current_context().meta[DEFAULTS] = keys

@@ -114,6 +114,7 @@ def command(
             record = site.folder(error.run.run_id) / RUN_FILE
             screen.error_defaults(**machine.upgrade("rolled-back", report=kept_report, record=record))
             raise
+        screen.keep_to_the_end(outcome)
         spent = log.spent
         kept_report = page.keep(outcome, site, log)
     return _report(outcome, settings, site, spent, kept_report)

@@ -20,6 +20,8 @@ hook: Hook | None = None  # set by tests: called with (call, path) before each m
 _libc = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_AT_ONCE = 1 << 20  # bytes that the kernel copies in one call
+_UNCOPIED = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -62,6 +64,25 @@ def write(fd: int, data: bytes, path: str | Path) -> None:
     written = os.write(fd, data)
     while written < len(data):
         written += os.write(fd, data[written:])
+
+
+def copy(source: int, target: int, size: int, path: str | Path) -> bool:
+    """Let the kernel copy so many bytes of an open file into a new one; it shares the blocks where a file system can.
+
+    False, and nothing is written, where the kernel will not or takes the file for empty: then read and write it.
+    """
+    copied = 0
+    while True:
+        _point("write", path)
+        try:
+            count = os.copy_file_range(source, target, min(size - copied, _AT_ONCE))
+        except OSError as error:
+            if copied or error.errno not in _UNCOPIED:
+                raise
+            return False
+        copied += count
+        if copied == size or not count:
+            return copied > 0 or not size
 
 
 def finish(fd: int, path: str | Path, mode: int, owner: tuple[int, int] | None, mtime_ns: int | None) -> None:

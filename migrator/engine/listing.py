@@ -23,6 +23,7 @@ READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 BLOCK = 1 << 20  # larger files are read piece by piece
 _KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: FOLDER, stat.S_IFLNK: LINK}
+_SHOWN = 10  # paths in a message
 _FILES_PER_UNIT = 6  # in what lies below the spine, about
 
 
@@ -135,7 +136,7 @@ def _walk(fd: int, prefix: str, rows: list[_Row], start: list[str], stop: list[s
             owner, group, changed = status.st_uid, status.st_gid, status.st_ctime_ns
             rows.append((path, kind, mode & 0o7777, owner, group, size, status.st_mtime_ns, changed, target))
             if digests is not None and kind == FILE:
-                digests.append(hash_file(name, fd))
+                digests.append(hash_file(name, fd, status.st_size))
         if kind == FOLDER:
             child = os.open(name, READ_FOLDER, dir_fd=fd)
             try:
@@ -158,6 +159,27 @@ def differences(root: Path, before: Sequence[Entry], jobs: Jobs = None) -> list[
     return sorted(path for paths in found for path in paths)
 
 
+def require_unchanged(root: Path, before: Sequence[Entry], jobs: Jobs = None) -> None:
+    """Raise TryAgain where a tree is not the very same as in its listing from before."""
+    changed = differences(root, before, jobs)
+    if changed:
+        raise _changed(root, changed)
+
+
+def _changed(root: Path, paths: Sequence[str]) -> TryAgain:
+    return TryAgain(
+        f"somebody changed the data root during the run: {some(paths)}",
+        where=root,
+        hint="stop the pipeline (or let it take the lock), then repeat the command",
+    )
+
+
+def some(paths: Sequence[str]) -> str:
+    """A few of many paths, for a message; the tree itself is a dot."""
+    more = len(paths) - _SHOWN
+    return ", ".join(path or "." for path in paths[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
 def _part_differing(root: Path, part: tuple[Sequence[Entry], str, str]) -> list[str]:
     before, start, stop = part
     return _differing(before, _rows(root, start, stop))
@@ -178,12 +200,7 @@ def as_linked(root: Path, before: Sequence[Entry], linked: Callable[[str], bool]
     now = walk_shared(root, jobs)
     if len(now) == len(before) and all(map(partial(_same_but_linked, linked), before, now)):
         return now
-    changed = [path for path in _differing(before, now) if not linked(path)] or _differing(before, now)
-    raise TryAgain(
-        f"somebody changed the data root during the run: {changed[0] or '.'}",
-        where=root,
-        hint="stop the pipeline (or let it take the lock), then repeat the command",
-    )
+    raise _changed(root, [path for path in _differing(before, now) if not linked(path)] or _differing(before, now))
 
 
 def _same_but_linked(linked: Callable[[str], bool], old: Entry, new: Entry) -> bool:
@@ -226,15 +243,17 @@ def _hash_chunk(root: str, paths: Sequence[str]) -> list[str]:
     return [hash_file(f"{root}/{path}") for path in paths]
 
 
-def hash_file(path: str, dir_fd: int | None = None) -> str:
-    """The digest of one file, "" where it cannot be read."""
+def hash_file(path: str, dir_fd: int | None = None, size: int | None = None) -> str:
+    """The digest of one file, "" where it cannot be read; `size` is what it has, where that is known."""
     try:
         fd = os.open(path, READ, dir_fd=dir_fd)
     except OSError:
         return ""
     try:
-        data = os.read(fd, BLOCK)
-        if len(data) < BLOCK:
+        if size is None:
+            size = os.fstat(fd).st_size
+        data = os.read(fd, min(size + 1, BLOCK))  # to allocate a whole block costs more than to read most files
+        if len(data) == size:
             return hash_bytes(data)
         digest = new_digest(data)
         while data := os.read(fd, BLOCK):

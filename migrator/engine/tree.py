@@ -19,18 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from migrator.engine import files
-from migrator.engine.listing import (
-    BLOCK,
-    FILE,
-    FOLDER,
-    LINK,
-    READ,
-    READ_FOLDER,
-    SPINE_DEPTH,
-    Entry,
-    hash_bytes,
-    new_digest,
-)
+from migrator.engine.listing import BLOCK, FILE, FOLDER, LINK, READ, READ_FOLDER, SPINE_DEPTH, Entry, hash_bytes
+from migrator.engine.survey import in_blocks, look_through
 from migrator.engine.tokens import Batch, Hit, Tokens
 from migrator.engine.workers import Jobs, cut, spread
 from migrator.errors import MigratorError, TryAgain
@@ -43,7 +33,6 @@ _UNLINKABLE = (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.ENOS
 
 
 Content = bytes | Callable[[bytes], bytes | None]
-LINKED = "linked"  # in the place of a content: the file itself, under a second name
 
 
 @dataclass(frozen=True)
@@ -52,12 +41,14 @@ class Recipe:
 
     `moves`: path today -> path then (what lies below a folder moves with it); `contents`: path today -> new bytes, or
     a function from the old bytes to the new ones (None: they stay), called where the file is copied; `additions`:
-    path then -> bytes, their folders are made. All else is copied as it is.
+    path then -> bytes, their folders are made. All else is copied as it is. `read`: path today -> the bytes that
+    somebody has read since the tree was listed; such a file is not opened again.
     """
 
     moves: Mapping[str, str] = field(default_factory=dict)
     contents: Mapping[str, Content] = field(default_factory=dict)
     additions: Mapping[str, bytes] = field(default_factory=dict)
+    read: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Placed(NamedTuple):
@@ -69,6 +60,17 @@ class Placed(NamedTuple):
     after: str
 
 
+class _Member(NamedTuple):
+    """What is to be done with a file or link: its name then, its new content (None: it stays), what is known of it."""
+
+    entry: Entry
+    name: str
+    content: Content | None
+    read: bytes | None  # its bytes
+    digest: str  # of its bytes, where it stays and is known; it is not searched then either
+    linked: bool
+
+
 @dataclass(frozen=True)
 class _Folder:
     """One folder's share of the work: itself (unless `made`) and what lies directly in it."""
@@ -76,7 +78,7 @@ class _Folder:
     entry: Entry
     target: str
     made: bool
-    members: list[tuple[Entry, str, Content | str | None]]  # entry, new name, new content or LINKED
+    members: list[_Member]
 
 
 @dataclass(frozen=True)
@@ -117,16 +119,18 @@ def build(
     places: Mapping[str, str] | None = None,
     tokens: Tokens | None = None,
     linked: Callable[[str], bool] | None = None,
+    digests: Mapping[str, str] | None = None,
     jobs: Jobs = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Built:
     """Write the new tree at `target`, which must not exist; `progress` is called with (files, bytes) done so far.
 
     `places` is what `targets` gives, where that is known; `linked` says which files, by their path today, are
-    hard-linked where the recipe does not rewrite them: see `as_linked`.
+    hard-linked where the recipe does not rewrite them: see `as_linked`; `digests` are those of files that were
+    surveyed: where the recipe does not rewrite them they are copied by the kernel, neither hashed nor searched.
     """
     places = places or targets(entries, recipe.moves)
-    folders = _folders(entries, places, recipe, linked)
+    folders = _folders(entries, places, recipe, linked, digests or {})
     for folder in folders:
         if folder.made:
             files.make_dir(target / folder.target if folder.target else target, 0o700)
@@ -145,10 +149,10 @@ def build(
     chunks = _chunks(folders, count, jobs)
     placed: list[Placed] = []
     hits: list[Hit] = []
-    for chunk, (digests, found, _) in zip(chunks, spread(copy, chunks, count, jobs, finished), strict=True):
-        pairs = iter(digests)
+    for chunk, (pairs, found, _) in zip(chunks, spread(copy, chunks, count, jobs, finished), strict=True):
+        pair = iter(pairs)
         for folder in chunk:
-            placed += [Placed(entry.path, places[entry.path], *next(pairs)) for entry, _, _ in folder.members]
+            placed += [Placed(member.entry.path, places[member.entry.path], *next(pair)) for member in folder.members]
         hits += map(Hit._make, found)
     add(target, recipe.additions, {folder.target: folder.entry for folder in folders if folder.made})
     for folder in reversed(folders):
@@ -160,20 +164,26 @@ def build(
 
 
 def _folders(
-    entries: Sequence[Entry], places: Mapping[str, str], recipe: Recipe, linked: Callable[[str], bool] | None
+    entries: Sequence[Entry],
+    places: Mapping[str, str],
+    recipe: Recipe,
+    linked: Callable[[str], bool] | None,
+    digests: Mapping[str, str],
 ) -> list[_Folder]:
     folders: dict[str, _Folder] = {}
+    contents, read, moves = recipe.contents, recipe.read, recipe.moves
     for entry in entries:
-        if entry.kind == FOLDER:
-            made = entry.path.count("/") < SPINE_DEPTH
-            folders[entry.path] = _Folder(entry, places[entry.path], made, [])
-        if entry.path and entry.kind != FOLDER:
-            parent = folders[entry.path.rpartition("/")[0]]
-            target = places[entry.path]
-            content: Content | str | None = recipe.contents.get(entry.path)
-            if content is None and linked and entry.kind == FILE and linked(entry.path):
-                content = LINKED
-            parent.members.append((entry, target.rpartition("/")[2], content))
+        path, kind = entry[:2]
+        if kind == FOLDER:
+            folders[path] = _Folder(entry, places[path], path.count("/") < SPINE_DEPTH, [])
+            continue
+        folder, _, name = path.rpartition("/")
+        if path in moves:
+            name = moves[path].rpartition("/")[2]
+        content = contents.get(path)
+        known = digests.get(path, "") if content is None else ""
+        by_link = content is None and linked is not None and kind == FILE and linked(path)
+        folders[folder].members.append(_Member(entry, name, content, read.get(path), known, by_link))
     return list(folders.values())
 
 
@@ -185,7 +195,7 @@ def _chunks(folders: list[_Folder], count: int, jobs: Jobs) -> list[list[_Folder
             units.append([folder])
         else:
             units[-1].append(folder)
-    costs = [sum(2 + 2 * len(f.members) + sum(m[0].size for m in f.members) // 20_000 for f in unit) for unit in units]
+    costs = [sum(_cost(folder) for folder in unit) for unit in units]
     share = min(sum(costs) / cut(count, jobs) + 1, _LARGEST_CHUNK)
     chunks: list[list[_Folder]] = [[]]
     cost = 0.0
@@ -196,6 +206,10 @@ def _chunks(folders: list[_Folder], count: int, jobs: Jobs) -> list[list[_Folder
         chunks[-1] += unit
         cost += weight
     return chunks
+
+
+def _cost(folder: _Folder) -> int:
+    return 2 + 2 * len(folder.members) + sum(member.entry.size for member in folder.members) // 20_000
 
 
 _Copied = tuple[list[tuple[str, str]], list[tuple[str, int, str]], int]  # digests before and after, hits, bytes
@@ -214,7 +228,7 @@ def _copy_chunk(source: str, target: str, tokens: Tokens | None, folders: list[_
     for folder in reversed(folders):
         if not folder.made:
             finish_folder(source, target, folder.entry, folder.target)
-    size = sum(entry.size for folder in folders for entry, _, _ in folder.members)
+    size = sum(member.entry.size for folder in folders for member in folder.members)
     return digests, [(*hit,) for hit in batch.close()] if batch else [], size
 
 
@@ -242,27 +256,18 @@ def _copy_members(
     try:
         to_fd = os.open(target, READ_FOLDER)
         try:
-            for entry, name, content in folder.members:
+            for member in folder.members:
+                entry, name = member.entry, member.name
                 if entry.kind == LINK:
                     files.symlink(entry.target, name, dir_fd=to_fd)
                     files.set_link_attributes(name, _owner(entry), entry.mtime_ns, dir_fd=to_fd)
                     digests.append(("", ""))
-                    continue
-                if isinstance(content, str):
-                    digests.append(_link_file(from_fd, to_fd, entry, name, below + name, batch))
-                    continue
-                try:
-                    read_fd = os.open(entry.path[start:], READ, dir_fd=from_fd)
-                except OSError as error:
-                    raise TryAgain(f"a file changed during the run: {error.strerror}", where=entry.path) from None
-                try:
-                    write_fd = files.new_file(name, dir_fd=to_fd)
-                    try:
-                        digests.append(_copy_file(read_fd, write_fd, entry, below + name, content, batch))
-                    finally:
-                        os.close(write_fd)
-                finally:
-                    os.close(read_fd)
+                elif member.linked:
+                    digests.append(_link_file(from_fd, to_fd, member, below + name, batch))
+                elif member.read is not None:
+                    digests.append(_write_file(f"{source}/{entry.path[start:]}", to_fd, member, below + name, batch))
+                else:
+                    digests.append(_copy_file(entry.path[start:], from_fd, to_fd, member, below + name, batch))
         finally:
             os.close(to_fd)
     finally:
@@ -277,29 +282,70 @@ def _open_folder(path: str) -> int:
 
 
 def _copy_file(
-    read_fd: int, write_fd: int, entry: Entry, path: str, content: Content | None, batch: Batch | None
+    old_name: str, from_fd: int, to_fd: int, member: _Member, path: str, batch: Batch | None
 ) -> tuple[str, str]:
     """Copy a file, or write its new content, with its attributes; return the digests of the old and new bytes."""
-    if content is None and entry.size > BLOCK:
-        before = after = _copy_blocks(read_fd, write_fd, entry, path, batch)
-    else:
-        old = os.read(read_fd, entry.size + 1)  # one more than it had, to see its end
-        new = content(old) if callable(content) else content
-        data = old if new is None else new
-        files.write(write_fd, data, path)
-        before = hash_bytes(old)
-        after = before if new is None else hash_bytes(new)
-        if batch:
-            batch.add(path, data)
-    files.copy_xattrs(read_fd, write_fd)
-    files.finish(write_fd, path, entry.mode, _owner(entry), entry.mtime_ns if before == after else None)
+    entry = member.entry
+    try:
+        read_fd = os.open(old_name, READ, dir_fd=from_fd)
+    except OSError as error:
+        raise TryAgain(f"a file changed during the run: {error.strerror}", where=entry.path) from None
+    try:
+        write_fd = files.new_file(member.name, dir_fd=to_fd)
+        try:
+            if member.digest and files.copy(read_fd, write_fd, entry.size, path):
+                digests = member.digest, member.digest
+            elif member.content is None and entry.size > BLOCK:
+                digest = in_blocks(read_fd, entry.size, path, batch, partial(files.write, write_fd, path=path))
+                digests = digest, digest
+            else:
+                old = os.read(read_fd, entry.size + 1)  # one more than it had, to see its end
+                digests = _write(write_fd, old, member.content, path, batch)
+            _finish(read_fd, write_fd, entry, path, digests)
+        finally:
+            os.close(write_fd)
+    finally:
+        os.close(read_fd)
+    return digests
+
+
+def _write_file(source: str, to_fd: int, member: _Member, path: str, batch: Batch | None) -> tuple[str, str]:
+    """The same for a file whose bytes somebody has read already."""
+    write_fd = files.new_file(member.name, dir_fd=to_fd)
+    try:
+        digests = _write(write_fd, member.read or b"", member.content, path, batch)
+        _finish(source, write_fd, member.entry, path, digests)
+    finally:
+        os.close(write_fd)
+    return digests
+
+
+def _write(fd: int, old: bytes, content: Content | None, path: str, batch: Batch | None) -> tuple[str, str]:
+    """Write old bytes, or the new content in their place; return the digests of both."""
+    new = content(old) if callable(content) else content
+    data = old if new is None else new
+    files.write(fd, data, path)
+    before = hash_bytes(old)
+    after = before if new is None else hash_bytes(new)
+    if batch:
+        batch.add(path, data)
     return before, after
 
 
-def _link_file(from_fd: int, to_fd: int, entry: Entry, name: str, path: str, batch: Batch | None) -> tuple[str, str]:
-    """Give a file its second name, read it under that, and return its digest twice."""
+def _finish(source: int | str, write_fd: int, entry: Entry, path: str, digests: tuple[str, str]) -> None:
+    """Give a copy the attributes of its file; its time too, where the bytes are the same."""
     try:
-        files.link(entry.path.rpartition("/")[2], name, src_dir_fd=from_fd, dst_dir_fd=to_fd)
+        files.copy_xattrs(source, write_fd)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise TryAgain(f"a file changed during the run: {error.strerror}", where=entry.path) from None
+    files.finish(write_fd, path, entry.mode, _owner(entry), entry.mtime_ns if digests[0] == digests[1] else None)
+
+
+def _link_file(from_fd: int, to_fd: int, member: _Member, path: str, batch: Batch | None) -> tuple[str, str]:
+    """Give a file its second name, read it under that where nobody has, and return its digest twice."""
+    entry = member.entry
+    try:
+        files.link(entry.path.rpartition("/")[2], member.name, src_dir_fd=from_fd, dst_dir_fd=to_fd)
     except FileNotFoundError as error:
         raise TryAgain(f"a file changed during the run: {error.strerror}", where=entry.path) from None
     except OSError as error:
@@ -307,35 +353,14 @@ def _link_file(from_fd: int, to_fd: int, entry: Entry, name: str, path: str, bat
             raise
         hint = "leave --link out: all is copied then"
         raise MigratorError(f"a file cannot be linked: {error.strerror}", where=entry.path, hint=hint) from None
-    read_fd = os.open(name, READ, dir_fd=to_fd)
-    try:
-        if entry.size > BLOCK:
-            digest = _copy_blocks(read_fd, None, entry, path, batch)
-        else:
-            data = os.read(read_fd, entry.size + 1)
-            digest = hash_bytes(data)
-            if batch:
-                batch.add(path, data)
-    finally:
-        os.close(read_fd)
+    digest = member.digest
+    if not digest:
+        read_fd = os.open(member.name, READ, dir_fd=to_fd)
+        try:
+            digest = look_through(read_fd, entry.size, path, batch)
+        finally:
+            os.close(read_fd)
     return digest, digest
-
-
-def _copy_blocks(read_fd: int, write_fd: int | None, entry: Entry, path: str, batch: Batch | None) -> str:
-    """Copy a large file block by block, or only read it, and return its digest."""
-    search = batch.tokens.search(path) if batch else None
-    digest = new_digest()
-    left = entry.size + 1
-    while left > 0 and (data := os.read(read_fd, min(left, BLOCK))):
-        digest.update(data)
-        if write_fd is not None:
-            files.write(write_fd, data, path)
-        if search:
-            search.feed(data)
-        left -= len(data)
-    if batch and search:
-        batch.hits += search.close()
-    return digest.hexdigest()
 
 
 _ME = (os.geteuid(), os.getegid())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from migrator.store import codec
 from migrator.store.codec import Document
@@ -108,8 +108,7 @@ ASKED = ("replicate", "model_id")  # what steps ask of raw_metadata.json and par
 _SCALARS = (str, int, float, bool, type(None))
 
 
-@dataclass(frozen=True, slots=True)
-class Sidecar:
+class Sidecar(NamedTuple):
     """raw_metadata.json or parsed_metadata.json, proven when it was read: its bytes, and what steps ask of it.
 
     `top` maps the asked keys to their values at the top, `under` to every value at any depth; a key that does not
@@ -148,17 +147,19 @@ class Sidecar:
 class Documents(Mapping[str, Document]):
     """File name -> document as it is now. Never modified: `revise` makes another."""
 
-    __slots__ = ("_now", "metadata", "revisions", "sidecars")
+    __slots__ = ("_now", "data", "metadata", "revisions", "sidecars")
 
     def __init__(
         self,
         metadata: Document | None,
         sidecars: Mapping[str, Sidecar],
         revisions: tuple[Revision, ...] = (),
+        data: bytes = b"",
     ) -> None:
         self.metadata = metadata
         self.sidecars = sidecars
         self.revisions = revisions
+        self.data = data  # of metadata.json as read, where it was kept
         self._now: dict[str, Document] | None = None
 
     @classmethod
@@ -171,7 +172,14 @@ class Documents(Mapping[str, Document]):
     def revise(self, revision: Revision) -> Documents:
         """These documents with one more revision; metadata.json is brought up to date now."""
         metadata = None if self.metadata is None else revision(METADATA, self.metadata)
-        return Documents(metadata, self.sidecars, (*self.revisions, revision))
+        return Documents(metadata, self.sidecars, (*self.revisions, revision), self.data)
+
+    def read(self) -> Iterator[tuple[str, bytes]]:
+        """(file name, bytes) of the files whose bytes were kept when they were read."""
+        if self.data:
+            yield METADATA, self.data
+        for name, sidecar in self.sidecars.items():
+            yield name, sidecar.data
 
     def differ(self, before: Documents) -> bool:
         """Whether any value has changed since `before`, of which these are a revision."""

@@ -44,7 +44,7 @@ from migrator.store.problems import (
     Problem,
 )
 from migrator.store.reading import MAX_TABLE_BYTES, NotRegular, Share, Unreadable, alone, read_bytes, read_records
-from migrator.store.records import ROW_COLUMNS, Gen, Key
+from migrator.store.records import NOTHING, ROW_COLUMNS, Gen, Key
 from migrator.store.references import is_selection, stage_of_row
 from migrator.store.table import InvalidTable, Table, decode
 
@@ -317,14 +317,14 @@ class _Reader:
         parts = [keys[start : start + step] for start in range(0, len(keys), step)]
         read = partial(read_records, f"{self.root}", self.files)
         found = (record for part in self.share(read, parts, len(keys) * len(self.files)) for record in part)
-        for key, (metadata, sidecars, findings) in zip(keys, found, strict=True):
+        for key, (metadata, data, sidecars, findings) in zip(keys, found, strict=True):
             for kind, path, message in findings:
                 self._problem(kind, path, message, key)
             if findings:
                 self.unread.add(key)
                 continue
-            documents = Documents(metadata, {name: Sidecar(*parts) for name, parts in sidecars.items()})
-            gen = Gen(*key, key[1], documents, rows.get(key, {}))
+            documents = Documents(metadata, {name: Sidecar(*parts) for name, parts in sidecars.items()}, data=data)
+            gen = Gen.of(*key, key[1], documents, rows.get(key, NOTHING), NOTHING)
             self._identity(gen)
             yield key, gen
 

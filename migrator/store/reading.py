@@ -12,6 +12,7 @@ import os
 import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from sys import intern
 from typing import Any
 
 from migrator.store import codec
@@ -73,17 +74,23 @@ def read_bytes(path: str, limit: int, *, follow: bool = False, dir_fd: int | Non
         os.close(fd)
 
 
-# metadata.json, the parts of each Sidecar by its name, and (kind, path, message) of what cannot be trusted
-Record = tuple[dict[str, Any], dict[str, tuple[Any, ...]], list[tuple[str, str, str]]]
+# metadata.json, its bytes, the parts of each Sidecar by its name, and (kind, path, message) of what cannot be trusted
+Record = tuple[dict[str, Any], bytes, dict[str, tuple[Any, ...]], list[tuple[str, str, str]]]
 
 
 def read_records(root: str, names: Sequence[str], keys: Iterable[Key]) -> list[Record]:
-    """Of each generation its metadata.json, the parts of its Sidecars and, where these cannot be trusted, why."""
-    return [_read_record(root, names, key) for key in keys]
+    """Of each generation its metadata.json, the parts of its Sidecars and, where these cannot be trusted, why.
+
+    The bytes of metadata.json are kept where the sidecars are read too: whoever wants metadata alone writes no file.
+    """
+    answers: dict[str, tuple[Any, ...]] = {}
+    return [_read_record(root, names, key, answers) for key in keys]
 
 
-def _read_record(root: str, names: Sequence[str], key: Key) -> Record:
+def _read_record(root: str, names: Sequence[str], key: Key, answers: dict[str, tuple[Any, ...]]) -> Record:
+    """`answers` holds what steps ask of sidecars, each once: a store has few different ones."""
     metadata: dict[str, Any] = {}
+    kept = b""
     sidecars: dict[str, tuple[Any, ...]] = {}
     findings: list[tuple[str, str, str]] = []
     folder = gen_path(*key)
@@ -94,15 +101,16 @@ def _read_record(root: str, names: Sequence[str], key: Key) -> Record:
             if data is not None:
                 document = codec.loads(data)
                 if name == METADATA:
-                    metadata = document
+                    metadata = {intern(key): value for key, value in document.items()}  # one text for a whole store
+                    kept = data if len(names) > 1 else b""
                 else:
-                    sidecar = Sidecar.of(data, document)
-                    sidecars[name] = (data, sidecar.top, sidecar.under)
+                    answer = Sidecar.of(data, document)[1:]
+                    sidecars[name] = (data, *answers.setdefault(repr(answer), answer))
             elif name == METADATA:
                 findings.append((MISSING_METADATA, path, f"the generation has no {name}; {set_aside(key)}"))
         except (Unreadable, codec.InvalidJson) as error:
             findings.append((INVALID_JSON, path, f"{error}; {set_aside(key)}"))
-    return metadata, sidecars, findings
+    return metadata, kept, sidecars, findings
 
 
 @contextlib.contextmanager

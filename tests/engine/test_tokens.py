@@ -156,3 +156,18 @@ def test_files_searched_together_find_what_each_has(monkeypatch: pytest.MonkeyPa
     for path, data in {"a": b"x\nold-1", "b": b"", "c": b"join", "d": b"ed old 2\n\nold-1\n", "e": b"old-12"}.items():
         batch.add(path, data)
     assert batch.close() == [("a", 2, "old-1"), ("d", 1, "old 2"), ("d", 3, "old-1")]
+
+
+@given(PIECES.map(b"".join) | st.binary(max_size=80), st.integers(1, 20))
+@example(bytes(range(256)), 1)
+@example(b"aaaa", 4)
+@example(b"aaa aaaa", 4)
+def test_runs_are_the_same_by_numpy(data: bytes, shortest: int) -> None:
+    """Every byte that is part of a token and every length; hits do not depend on how much there is to search."""
+    assert list(tokens.by_numpy(data, shortest)) == list(tokens.by_find(data, shortest))
+
+
+@given(PIECES.map(b"".join), NAMES)
+def test_much_to_search_gives_the_same_hits(data: bytes, names: list[str]) -> None:
+    """Whoever looks."""
+    assert Tokens(names, much=True).look([("f", data)]) == Tokens(names).look([("f", data)])

@@ -130,7 +130,7 @@ def link_removed_first() -> Patches:
 
 
 def no_look_before() -> Patches:
-    return [(commit, "_unchanged", _nothing)]
+    return [(listing, "require_unchanged", _nothing)]
 
 
 def no_look_after() -> Patches:
@@ -264,10 +264,10 @@ def hard_links() -> Patches:
 
     def copy(source: str, target: str, folder: Any, *rest: Any) -> None:
         real(source, target, folder, *rest)
-        for entry, name, content in folder.members:
-            if entry.kind == listing.FILE and content is None:
-                os.unlink(f"{target}/{name}")
-                os.link(f"{source}/{entry.path.rpartition('/')[2]}", f"{target}/{name}")
+        for member in folder.members:
+            if member.entry.kind == listing.FILE and member.content is None:
+                os.unlink(f"{target}/{member.name}")
+                os.link(f"{source}/{member.entry.path.rpartition('/')[2]}", f"{target}/{member.name}")
 
     return [(tree, "_copy_members", copy)]
 

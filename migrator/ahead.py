@@ -1,0 +1,66 @@
+"""What is read of the live tree while the plan of a run is made: scores, and the digests of payload. Writes nothing.
+
+No step can change either, so they need no plan; a second core would have nothing to do meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from types import TracebackType
+
+from migrator.engine.listing import FILE, Entry
+from migrator.engine.survey import Surveyed, survey
+from migrator.engine.tokens import Hit, Tokens
+from migrator.engine.workers import Beside, Jobs, processes
+from migrator.rebuild import scores_of
+from migrator.store.inventory import Inventory
+from migrator.store.layout import is_payload
+from migrator.tables.scores import Score
+
+_MUCH = 1 << 25  # bytes to search
+_Look = tuple[dict[str, tuple[str, str]], list[str], list[tuple[str, int, str]]]
+
+
+class Ahead:
+    """A child that reads until somebody asks for what it has seen. Without one all but the scores is left to others."""
+
+    def __init__(self, store: Inventory, entries: Sequence[Entry], jobs: Jobs) -> None:
+        self._store = store
+        self._payload = [entry for entry in entries if entry.kind == FILE and is_payload(entry.path)]
+        self._child: Beside[_Look] | None = None
+        if processes(len(entries), jobs) > 1:
+            self._asked, self._ask = os.pipe()
+            os.set_blocking(self._asked, False)
+            self._child = Beside(self._look, len(entries), jobs)
+
+    def __enter__(self) -> Ahead:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._child:
+            self._child.abandon()
+            os.close(self._asked)
+            os.close(self._ask)
+
+    def _look(self) -> _Look:
+        scores = {gen_id: (score.text, score.error) for gen_id, score in scores_of(self._store).items()}
+        much = sum(entry.size for entry in self._payload) > _MUCH
+        names = Tokens((gen_id for _, gen_id in self._store.gens), much=much)
+        digests, hits = survey(self._store.root, self._payload, names, self._is_asked)
+        return scores, digests, hits
+
+    def _is_asked(self) -> bool:
+        try:
+            return bool(os.read(self._asked, 1))
+        except BlockingIOError:
+            return False
+
+    def seen(self) -> tuple[dict[str, Score], Surveyed]:
+        """The scores by evaluation, and what was seen of the payload until now; the child ends with it."""
+        if self._child is None:
+            return scores_of(self._store), Surveyed()
+        os.write(self._ask, b".")
+        scores, digests, hits = self._child.result()
+        found = {entry.path: digest for entry, digest in zip(self._payload, digests, strict=False) if digest}
+        return {gen_id: Score(*score) for gen_id, score in scores.items()}, Surveyed(found, [Hit(*hit) for hit in hits])
