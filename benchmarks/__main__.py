@@ -1,6 +1,7 @@
 """Time whole commands against what anyone else would do with the same tree, in turn (A B A B), and print ratios.
 
-    python -m benchmarks [--generations N ...] [--pairs N] [--tiny] [--folder DIR] [--write] [--smoke] [--commands]
+    python -m benchmarks [--generations N ...] [--pairs N] [--tiny] [--few] [--folder DIR] [--write] [--smoke]
+                         [--commands]
 
 Seconds say little, on a shared machine least of all: CPU seconds, of all processes of a command, say more.
 Fails on wrong results only, never on a time.
@@ -46,6 +47,7 @@ class Measured:
         """(ours, theirs, wall ratios, CPU ratios), pair by pair."""
         rivals = [name for name in self.runs if name not in OURS]
         pairs = [*((ours, rival) for ours in RIVALS for rival in rivals), *RATIOS]
+        pairs = [pair for pair in pairs if self.runs.keys() >= {*pair}]
         return [
             (
                 ours,
@@ -60,13 +62,15 @@ class Measured:
         return zip(self.runs[ours], self.runs[theirs], strict=True)
 
 
-def rivals(naive: bool) -> dict[str, list[str]]:
+def rivals(naive: bool, few: bool) -> dict[str, list[str]]:
     """Name -> command, which is given the store and a folder that does not exist; scripts only a copy of the store."""
     found = {COPY: 'cp -a "$1" "$2"', SYNC: 'cp -a "$1" "$2" && sync -f "$2"'}
-    if shutil.which("rsync"):
+    if few:
+        del found[SYNC]
+    elif shutil.which("rsync"):
         found["rsync -a"] = 'rsync -a "$1/" "$2"'
     commands = {name: ["sh", "-c", text, "sh"] for name, text in found.items()}
-    if naive:
+    if naive and not few:
         commands |= {SCRIPT: [sys.executable, str(NAIVE)], BOUND: [sys.executable, str(NAIVE), "--no-backup"]}
     return commands
 
@@ -79,7 +83,7 @@ def fresh(base: Path, store: Path) -> Path:
     return base
 
 
-def measure(work: Path, generations: int, pairs: int, naive: bool, payload: bool) -> Measured:
+def measure(work: Path, generations: int, pairs: int, naive: bool, payload: bool, few: bool) -> Measured:
     """Make a store, run everything on it in turn and print the tables."""
     store = work / "store"
     make_store(store, generations, payload=payload)
@@ -87,7 +91,7 @@ def measure(work: Path, generations: int, pairs: int, naive: bool, payload: bool
     print(f"\n{generations:,} generations, {len(sizes):,} files, {sum(sizes) / 1e6:,.0f} MB, {os.cpu_count()} cores")
     found: dict[str, list[Run]] = {}
     for _ in range(pairs):
-        for name, command in rivals(naive).items():
+        for name, command in rivals(naive, few).items():
             if command[0] == sys.executable:
                 arguments = [str(fresh(work / "naive", store) / "data")]
             else:
@@ -95,7 +99,7 @@ def measure(work: Path, generations: int, pairs: int, naive: bool, payload: bool
             found.setdefault(name, []).append(run([*command, *arguments]))
             shutil.rmtree(work / "copy", ignore_errors=True)
             shutil.rmtree(work / "naive", ignore_errors=True)
-        for name, one in ours(work / "ours", store, generations):
+        for name, one in ours(work / "ours", store, generations, few):
             found.setdefault(name, []).append(one)
     shutil.rmtree(store)
     measured = Measured(generations, not payload, found)
@@ -103,11 +107,14 @@ def measure(work: Path, generations: int, pairs: int, naive: bool, payload: bool
     return measured
 
 
-def ours(base: Path, store: Path, generations: int) -> Iterable[tuple[str, Run]]:
+def ours(base: Path, store: Path, generations: int, few: bool) -> Iterable[tuple[str, Run]]:
     """Our commands, each upgrade on a copy of its own and proven right."""
     fresh(base, store)
     yield "plan", migrator(base, "plan", "--json")
-    for name, options in {"upgrade": [], "upgrade --link": ["--link"], "upgrade, 1 step": ["--to", "0001"]}.items():
+    upgrades: dict[str, list[str]] = {"upgrade": [], "upgrade --link": ["--link"], "upgrade, 1 step": ["--to", "0001"]}
+    for name, options in upgrades.items():
+        if few and options:
+            continue
         if name != "upgrade":
             fresh(base, store)
         yield name, migrator(base, "upgrade", *options, "--yes", "--json")
@@ -160,6 +167,7 @@ def main() -> None:
     parser.add_argument("--cohorts", action="store_true", help="time building and looking up cohorts instead")
     parser.add_argument("--commands", action="store_true", help="time short commands on 200,000 names instead")
     parser.add_argument("--tiny", action="store_true", help="payload of a few bytes: for very large stores")
+    parser.add_argument("--few", action="store_true", help="only cp -a, plan, upgrade and rollback")
     parser.add_argument("--write", action="store_true", help="put the result into docs/performance.md, with a plot")
     parser.add_argument("--smoke", action="store_true", help="small and once: only the results count")
     shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -179,7 +187,7 @@ def main() -> None:
                 cohorts.measure(work, generations)
             return
         found = [
-            measure(work, size, pairs_of(size, options.pairs), not options.no_naive, not options.tiny)
+            measure(work, size, pairs_of(size, options.pairs), not options.no_naive, not options.tiny, options.few)
             for size in options.generations
         ]
         if options.write:

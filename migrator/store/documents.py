@@ -6,7 +6,7 @@ and only collect what is to be done: they are rewritten once, where they are cop
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -122,8 +122,8 @@ class Sidecar(NamedTuple):
     @classmethod
     def of(cls, data: bytes, document: Document) -> Sidecar:
         """The sidecar of some bytes that hold this document."""
-        under = {key: found for key in ASKED if (found := values_of(document, key))}
-        return cls(data, {key: document[key] for key in under if key in document}, under)
+        under = _under(document, ASKED)
+        return cls(data, {key: document[key] for key in ASKED if key in document}, under)
 
     def document(self) -> Document:
         """The whole of it."""
@@ -233,16 +233,23 @@ class Documents(Mapping[str, Document]):
 
 def values_of(node: object, key: str) -> list[Any]:
     """Every value that stands under a key, at any depth."""
-    found: list[Any] = []
+    return _under(node, (key,)).get(key, [])
+
+
+def _under(node: object, keys: Sequence[str]) -> dict[str, list[Any]]:
+    """The same of several keys; those that stand nowhere are left out."""
+    found: dict[str, list[Any]] = {}
     stack = [node]
     while stack:
-        here = stack.pop()
-        if isinstance(here, dict):
-            if key in here:
-                found.append(here[key])
-            stack += [value for value in here.values() if type(value) is dict or type(value) is list]
-        elif isinstance(here, list):
-            stack += [value for value in here if type(value) is dict or type(value) is list]
+        here: Any = stack.pop()
+        if type(here) is dict:
+            for key in keys:
+                if key in here:
+                    found.setdefault(key, []).append(here[key])
+            here = here.values()
+        elif type(here) is not list:
+            continue
+        stack += [value for value in here if type(value) is dict or type(value) is list]
     return found
 
 
