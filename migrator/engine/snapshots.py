@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,12 +19,11 @@ from typing import Any
 
 from migrator.engine import files
 from migrator.engine.ledger import is_run_id
-from migrator.engine.listing import FILE, Entry, hash_files, walk_shared
+from migrator.engine.listing import FILE, Entry, hash_bytes, hash_files, new_digest, walk_shared
 from migrator.errors import CareNeeded, UsageError
 
 COPIED, LINKED = "copied", "linked"
 BUILDING, COMMITTED, FAILED, ROLLED_BACK = "building", "committed", "failed", "rolled-back"
-_SEAL = 20  # bytes
 _TOGETHER = 10_000  # lines
 BEFORE, AFTER = "before.manifest", "after.manifest"
 RUN_FILE, LOG = "run.json", "log.jsonl"
@@ -128,8 +126,9 @@ class Manifest:
         """The body of the manifest's file, and the digest of the tree."""
         digests = self.digests
         body: list[bytes] = []
-        seal = hashlib.blake2b(digest_size=_SEAL)
-        plain = "".join([entry.path + entry.target for entry in self.entries]).isprintable()
+        seal = new_digest()
+        names = "".join([entry.path + entry.target for entry in self.entries])
+        plain = names.isprintable() and '"' not in names
         heads: dict[tuple[str, int, int, int], tuple[str, str]] = {}  # most entries have one of a few
         lines: list[str] = []
         timeless: list[str] = []
@@ -137,12 +136,12 @@ class Manifest:
             head = heads.get((kind, mode, uid, gid))
             if head is None:
                 head = heads[kind, mode, uid, gid] = (f"{kind}\t{mode:o}\t{uid}\t{gid}\t", f"{kind}\t{mode:o}\t")
-            if plain and path[:1] != '"' != target[:1]:
-                names = f"{digests.get(path, '-')}\t{path}\t{target}\n"
+            if plain:
+                rest = f"{digests.get(path, '-')}\t{path}\t{target}\n"
             else:
-                names = f"{digests.get(path, '-')}\t{_text(path)}\t{_text(target)}\n"
-            lines.append(f"{head[0]}{size}\t{mtime}\t{ctime}\t{names}")
-            timeless.append(head[1] + names)
+                rest = f"{digests.get(path, '-')}\t{_text(path)}\t{_text(target)}\n"
+            lines.append(f"{head[0]}{size}\t{mtime}\t{ctime}\t{rest}")
+            timeless.append(head[1] + rest)
             if len(lines) == _TOGETHER:  # a line is four times its bytes while it stands alone
                 body.append("".join(lines).encode())
                 seal.update("".join(timeless).encode())
@@ -157,11 +156,7 @@ class Manifest:
     def render(self) -> bytes:
         """A line an entry (kind, mode, owner, group, size, times in ns, digest, path, link), then their seal."""
         body = self._texts[0]
-        return body + json.dumps({"entries": len(self.entries), "blake2b": _seal(body)}).encode() + b"\n"
-
-
-def _seal(body: bytes) -> str:
-    return hashlib.blake2b(body, digest_size=_SEAL).hexdigest()
+        return body + json.dumps({"entries": len(self.entries), "sha256": hash_bytes(body)}).encode() + b"\n"
 
 
 def _text(text: str) -> str:
@@ -185,7 +180,7 @@ def read_manifest(path: Path) -> Manifest:
         cut = data.rstrip(b"\n").rfind(b"\n") + 1
         body, seal = data[:cut], json.loads(data[cut:])
         rows = [_parsed(line) for line in body.decode().split("\n")[:-1]]
-        if seal != {"entries": len(rows), "blake2b": _seal(body)}:
+        if seal != {"entries": len(rows), "sha256": hash_bytes(body)}:
             raise ValueError("its seal does not fit")
         return Manifest([entry for entry, _ in rows], {entry.path: digest for entry, digest in rows if digest != "-"})
     except (OSError, ValueError, TypeError, IndexError) as error:

@@ -113,7 +113,7 @@ def test_every_torn_or_altered_manifest_is_refused(tmp_path: Path) -> None:
     altered = [data[:cut] for cut in range(0, len(data) - 1, 5)]
     altered += [data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] for at in range(0, len(data) - 1, 7)]
     altered += [b"".join(lines[1:]), b"".join([lines[1], lines[0], *lines[2:]]), lines[0] + data, data + data]
-    altered += [b"{}\n", b"null\n", b'{"entries": 0, "blake2b": ""}\n', data + b"x"]
+    altered += [b"{}\n", b"null\n", b'{"entries": 0, "sha256": ""}\n', data + b"x"]
     for wrong in altered:
         path.write_bytes(wrong)
         with pytest.raises(CareNeeded, match="cannot be trusted"):
