@@ -19,7 +19,7 @@ import hypothesis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from migrator import enrolment, runner, undo, upkeep
+from migrator import enrolment, undo, upkeep
 from migrator.errors import DecisionNeeded, MigratorError
 from migrator.site import Site
 from tests import cohort_oracle
@@ -31,7 +31,7 @@ from tests.torture import kinds
 from tests.torture.crash import Crashing, dying, inside_a_build
 from tests.torture.kinds import Kind, Tally
 from tests.torture.system import system
-from tests.torture.world import AXES, LAYOUTS, LINKED, recover, remember_steps, tiny_store
+from tests.torture.world import AXES, LAYOUTS, LINKED, recover, remember_steps, tiny_store, upgrade
 
 STEPS = 15  # commands in one story
 STORIES = 60  # of one job
@@ -189,7 +189,7 @@ class Machine(RuleBasedStateMachine):
     def upgrade(self, k: int) -> None:
         expected = migrate(self.tree)
         old = exact(self.real) if not self.upgraded else {}
-        answer = self.told(lambda: runner.upgrade(self.site).status, k)
+        answer = self.told(lambda: upgrade(self.site).status, k)
         if self.upgraded:
             assert answer in ("up-to-date", None), answer
         elif expected.blocking:

@@ -84,6 +84,16 @@ class System:
             raise cut.error from None
         return os.write(fd, data)
 
+    def copy_file_range(self, source: int, target: int, count: int) -> int:
+        """A write of what the kernel reads."""
+        data = os.pread(source, count, os.lseek(source, 0, os.SEEK_CUR))
+        try:
+            self.before("write", path_of(target), (os.lseek(target, 0, os.SEEK_CUR), data))
+        except Cut as cut:
+            os.write(target, data[: cut.length])
+            raise cut.error from None
+        return os.copy_file_range(source, target, count)
+
     def pwrite(self, fd: int, data: bytes, offset: int) -> int:
         """Write at a place."""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from tests.torture import __main__ as driver
 from tests.torture import below, crash, damage, disks, errors, inputs, kinds, machine, powercut, together
 from tests.torture.kinds import Job, Kind, Tally
+from tests.torture.system import path_of, system
+from tests.torture.world import ACTIONS, World
 
 THIN: list[tuple[Kind, int, int]] = [  # kind, each so-manieth job, each so-manieth point
     (crash.IN_PROCESS, 3, 120),
@@ -45,6 +48,26 @@ def test_no_promise_is_broken(job: Job, stride: int, tmp_path: Path) -> None:
     tally = job(tmp_path / "job", stride)
     assert tally.skipped or tally.runs > 0
     assert tally.violations == ()
+
+
+def test_both_ways_to_copy_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some texts are read ahead and copied by the kernel, some are read and written; each call is a point."""
+    world = World(tmp_path / "job", ACTIONS["upgrade"])
+    calls: list[str] = []
+    by_kernel: list[str] = []
+    real = os.copy_file_range
+
+    def copy(source: int, target: int, count: int) -> int:
+        by_kernel.append(path_of(target))
+        return real(source, target, count)
+
+    monkeypatch.setattr(os, "copy_file_range", copy)
+    with system(lambda name, path, _: calls.append(path) if name == "write" else None):
+        world.action.act(world.site())
+    texts = {path for path in calls if path.endswith("parsed.txt")}
+    assert set(by_kernel) < texts
+    assert by_kernel
+    assert by_kernel[0] in calls
 
 
 OUTCOMES = {
