@@ -84,22 +84,30 @@ def upgrade(
         entries, store = _read(site)
         with Ahead(store, entries, site.jobs) as ahead:
             plan = _plan(site, pending, entries, store, accept)
-            if kept is not None and kept != plan.fingerprint:
-                raise TryAgain(
-                    "the kept plan is stale: the store or the steps have changed since it was made",
-                    where=site.place.root,
-                    hint="migrator plan --out next-plan   (look at it, then upgrade --plan next-plan)",
-                )
-            require_proof(site, plan, override)
-            for problem in plan.problems:
-                if problem.kind == ID_COLLISION:
-                    site.notify("collision", level="critical", **problem.row())
-            if plan.blocking:
-                return Outcome("refused", plan, problems=plan.problems)
-            require_space(site, plan)
-            if confirm and not confirm(plan):
-                return Outcome("refused", plan, problems=plan.problems, details=("declined",))
-            return _execute(site, plan, override, ahead)
+            refused = _refused(site, plan, kept, override, confirm)
+            return refused or _execute(site, plan, override, ahead)
+
+
+def _refused(
+    site: Site, plan: Plan, kept: str | None, override: str, confirm: Callable[[Plan], bool] | None
+) -> Outcome | None:
+    """Why a plan is not carried out, if so. Raises MigratorError where it cannot be."""
+    if kept is not None and kept != plan.fingerprint:
+        raise TryAgain(
+            "the kept plan is stale: the store or the steps have changed since it was made",
+            where=site.place.root,
+            hint="migrator plan --out next-plan   (look at it, then upgrade --plan next-plan)",
+        )
+    require_proof(site, plan, override)
+    for problem in plan.problems:
+        if problem.kind == ID_COLLISION:
+            site.notify("collision", level="critical", **problem.row())
+    if plan.blocking:
+        return Outcome("refused", plan, problems=plan.problems)
+    require_space(site, plan)
+    if confirm and not confirm(plan):
+        return Outcome("refused", plan, problems=plan.problems, details=("declined",))
+    return None
 
 
 def require_proof(site: Site, plan: Plan, override: str = "") -> None:
