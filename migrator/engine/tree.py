@@ -219,15 +219,19 @@ def _copy_chunk(source: str, target: str, tokens: Tokens | None, folders: list[_
     """Copy some folders; the digests come in the order of their members."""
     digests: list[tuple[str, str]] = []
     batch = Batch(tokens) if tokens else None
+    holders = {folder.entry.path.rpartition("/")[0] for folder in folders}
+    unfinished: list[_Folder] = []
     for folder in folders:
         place = f"{target}/{folder.target}" if folder.target else target
+        ends = not folder.made and bool(folder.members) and folder.entry.path not in holders
         if not folder.made:
             files.make_dir(place, 0o700)
+            if not ends:
+                unfinished.append(folder)
         if folder.members:
-            _copy_members(f"{source}/{folder.entry.path}", place, folder, batch, digests)
-    for folder in reversed(folders):
-        if not folder.made:
-            finish_folder(source, target, folder.entry, folder.target)
+            _copy_members(f"{source}/{folder.entry.path}", place, folder, batch, digests, ends)
+    for folder in reversed(unfinished):
+        finish_folder(source, target, folder.entry, folder.target)
     size = sum(member.entry.size for folder in folders for member in folder.members)
     return digests, [(*hit,) for hit in batch.close()] if batch else [], size
 
@@ -247,9 +251,9 @@ def _copy_once(copy: Callable[[list[_Folder]], _Copied], target: Path, folders: 
 
 
 def _copy_members(
-    source: str, target: str, folder: _Folder, batch: Batch | None, digests: list[tuple[str, str]]
+    source: str, target: str, folder: _Folder, batch: Batch | None, digests: list[tuple[str, str]], ends: bool
 ) -> None:
-    """Copy what lies directly in a folder."""
+    """Copy what lies directly in a folder; it gets its own attributes too, where nothing else will lie in it."""
     start = len(folder.entry.path) + 1 if folder.entry.path else 0  # where a member's own name begins
     below = f"{folder.target}/" if folder.target else ""
     from_fd = _open_folder(source)
@@ -268,6 +272,8 @@ def _copy_members(
                     digests.append(_write_file(f"{source}/{entry.path[start:]}", to_fd, member, below + name, batch))
                 else:
                     digests.append(_copy_file(entry.path[start:], from_fd, to_fd, member, below + name, batch))
+            if ends:
+                _finish_folder(from_fd, to_fd, target, folder.entry)
         finally:
             os.close(to_fd)
     finally:
@@ -377,10 +383,14 @@ def finish_folder(source: str, target: str, entry: Entry, place: str) -> None:
     path = f"{target}/{place}" if place else target
     fd = os.open(path, READ_FOLDER)
     try:
-        files.copy_xattrs(f"{source}/{entry.path}", fd)
-        files.finish(fd, path, entry.mode, _owner(entry), entry.mtime_ns)
+        _finish_folder(f"{source}/{entry.path}", fd, path, entry)
     finally:
         os.close(fd)
+
+
+def _finish_folder(source: int | str, fd: int, path: str, entry: Entry) -> None:
+    files.copy_xattrs(source, fd)
+    files.finish(fd, path, entry.mode, _owner(entry), entry.mtime_ns)
 
 
 def add(target: Path, additions: Mapping[str, bytes], unfinished: Mapping[str, Entry] | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from unittest import mock
 
+import numpy as np  # noqa: F401 - its import takes longer than Hypothesis lets an example take
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
