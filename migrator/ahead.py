@@ -18,7 +18,6 @@ from migrator.store.inventory import Inventory
 from migrator.store.layout import is_payload
 from migrator.tables.scores import Score
 
-_MUCH = 1 << 25  # bytes to search
 _Look = tuple[dict[str, tuple[str, str]], list[str], list[tuple[str, int, str]]]
 
 
@@ -45,8 +44,8 @@ class Ahead:
 
     def _look(self) -> _Look:
         scores = {gen_id: (score.text, score.error) for gen_id, score in scores_of(self._store).items()}
-        much = sum(entry.size for entry in self._payload) > _MUCH
-        names = Tokens((gen_id for _, gen_id in self._store.gens), much=much)
+        size = sum(entry.size for entry in self._payload)
+        names = Tokens((gen_id for _, gen_id in self._store.gens), size)
         digests, hits = survey(self._store.root, self._payload, names, self._is_asked)
         return scores, digests, hits
 

@@ -50,13 +50,14 @@ def run(
     source = plan.before.root
     old_names = plan.old_names
     surveyed = surveyed or Surveyed()
+    unseen = sum(entry.size for entry in plan.entries if entry.path not in surveyed.digests)
     built = tree.build(
         plan.entries,
         source,
         root,
         plan.recipe,
         places=plan.places,
-        tokens=Tokens(old_names) if old_names else None,
+        tokens=Tokens(old_names, unseen) if old_names else None,
         linked=is_payload if link else None,
         digests=surveyed.digests,
         jobs=jobs,

@@ -16,6 +16,7 @@ from typing import NamedTuple
 _TOKEN = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 _MAP = bytes(1 if byte in _TOKEN else 0 for byte in range(256))
 _TOGETHER = 1 << 18  # bytes of small files that are searched as one text: what a cache holds
+_MUCH = 1 << 25  # bytes in which numpy saves more than its import takes
 _WHOLE = 1 << 20  # pieces smaller than this are the end of a file, or all of it
 
 
@@ -28,9 +29,9 @@ class Hit(NamedTuple):
 
 
 class Tokens:
-    """The names to look for; `much` says that there is a lot to search."""
+    """The names to look for, in so many bytes."""
 
-    def __init__(self, names: Iterable[str], *, much: bool = False) -> None:
+    def __init__(self, names: Iterable[str], size: int = 0) -> None:
         encoded = {name.encode(errors="surrogateescape") for name in names} - {b""}
         self.plain = frozenset(name for name in encoded if not name.translate(None, _TOKEN))
         odd = sorted(encoded - self.plain, key=len, reverse=True)  # blanks, dots, other scripts in a name
@@ -38,7 +39,7 @@ class Tokens:
         self.odd = re.compile(b"(?<!%s)(?:%s)(?!%s)" % (edge, b"|".join(map(re.escape, odd)), edge)) if odd else None
         self.lengths = frozenset(map(len, self.plain))
         self.shortest = min(self.lengths, default=0)
-        self._runs = by_numpy if much else by_find
+        self._runs = by_numpy if size > _MUCH else by_find
 
     def look(self, texts: Sequence[tuple[str, bytes]]) -> list[Hit]:
         """The tokens of some whole files (path, content). Most hold none, so all are searched as one text first."""
