@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 _TOKEN = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 _MAP = bytes(1 if byte in _TOKEN else 0 for byte in range(256))
-_TOGETHER = 1 << 18  # bytes of small files that are searched as one text: what a cache holds
+_TOGETHER = 1 << 16  # bytes of small files that are searched as one text: what a cache holds
 _MUCH = 1 << 25  # bytes in which numpy saves more than its import takes
+_SMALL = 1 << 14  # bytes in which it does not
 _WHOLE = 1 << 20  # pieces smaller than this are the end of a file, or all of it
 
 
@@ -39,7 +40,7 @@ class Tokens:
         self.odd = re.compile(b"(?<!%s)(?:%s)(?!%s)" % (edge, b"|".join(map(re.escape, odd)), edge)) if odd else None
         self.lengths = frozenset(map(len, self.plain))
         self.shortest = min(self.lengths, default=0)
-        self._runs = by_numpy if size > _MUCH else by_find
+        self._much = size > _MUCH
 
     def look(self, texts: Sequence[tuple[str, bytes]]) -> list[Hit]:
         """The tokens of some whole files (path, content). Most hold none, so all are searched as one text first."""
@@ -57,7 +58,8 @@ class Tokens:
         """(place, token) of every plain name in a text."""
         if not self.plain:
             return
-        for start, end in self._runs(data, self.shortest):
+        runs = by_numpy if self._much and len(data) > _SMALL else by_find
+        for start, end in runs(data, self.shortest):
             if end - start in self.lengths and data[start:end] in self.plain:
                 yield start, data[start:end]
 
@@ -91,7 +93,8 @@ def by_numpy(data: bytes, shortest: int) -> Iterator[tuple[int, int]]:
         length += step
     if not here.any():
         return
-    edges = np.flatnonzero(np.diff(here.view(np.int8), prepend=0, append=0)).tolist()
+    edges = (np.flatnonzero(here[1:] != here[:-1]) + 1).tolist()
+    edges = [0] * int(here[0]) + edges + [len(here)] * int(here[-1])
     for first, behind in zip(edges[::2], edges[1::2], strict=True):
         yield first, behind + shortest - 1
 
