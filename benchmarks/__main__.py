@@ -26,6 +26,7 @@ from benchmarks import cohorts, commands, page
 from benchmarks.stores import make_store
 from benchmarks.timing import ROOT, Run, migrator, run
 
+SHORT = 5_000  # generations of the store on which everything runs, and the script once; so the short form ends soon
 NAIVE = ROOT / "benchmarks" / "naive.py"
 COPY, SYNC = "cp -a", "cp -a; sync"
 SCRIPT, BOUND = "the naive script", "it without its backup"
@@ -59,7 +60,7 @@ class Measured:
         ]
 
     def _pairs(self, ours: str, theirs: str) -> Iterable[tuple[Run, Run]]:
-        return zip(self.runs[ours], self.runs[theirs], strict=True)
+        return zip(self.runs[ours], self.runs[theirs], strict=False)  # the naive script runs once
 
 
 def rivals(naive: bool, few: bool) -> dict[str, list[str]]:
@@ -90,8 +91,9 @@ def measure(work: Path, generations: int, pairs: int, naive: bool, payload: bool
     sizes = [path.stat().st_size for path in store.rglob("*") if path.is_file()]
     print(f"\n{generations:,} generations, {len(sizes):,} files, {sum(sizes) / 1e6:,.0f} MB, {os.cpu_count()} cores")
     found: dict[str, list[Run]] = {}
-    for _ in range(pairs):
-        for name, command in rivals(naive, few).items():
+    naive = naive and generations <= SHORT
+    for pair in range(pairs):
+        for name, command in rivals(naive and pair == 0, few).items():
             if command[0] == sys.executable:
                 arguments = [str(fresh(work / "naive", store) / "data")]
             else:
@@ -113,7 +115,7 @@ def ours(base: Path, store: Path, generations: int, few: bool) -> Iterable[tuple
     yield "plan", migrator(base, "plan", "--json")
     upgrades: dict[str, list[str]] = {"upgrade": [], "upgrade --link": ["--link"], "upgrade, 1 step": ["--to", "0001"]}
     for name, options in upgrades.items():
-        if few and options:
+        if options and (few or ("--to" in options and generations > SHORT)):
             continue
         if name != "upgrade":
             fresh(base, store)
@@ -155,7 +157,7 @@ def spread(values: list[float]) -> str:
 
 def pairs_of(generations: int, asked: int | None) -> int:
     """How often everything runs: thrice on a small store, so that the short form takes under three minutes."""
-    return asked or (3 if generations <= 5_000 else 1)
+    return asked or (3 if generations <= SHORT else 1)
 
 
 def main() -> None:

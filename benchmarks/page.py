@@ -63,7 +63,7 @@ def _growth(sizes: Sequence[Size]) -> str:
     """What one more generation costs, from the smallest store to the largest."""
     (few, small, _), (many, large, _) = sizes[0], sizes[-1]
     rows = ["| a generation more | CPU, ms | largest process, kB |", "|---|---|---|"]
-    for name in (name for name in DRAWN if name in small):
+    for name in (name for name in DRAWN if name in small and name in large):
         cpu = (_middle(large, name, "cpu") - _middle(small, name, "cpu")) / (many - few) * 1e3
         peak = (_middle(large, name, "peak") - _middle(small, name, "peak")) / (many - few) * 1024
         rows.append(f"| {_named(name)} | {cpu:.2f} | {f'{peak:.1f}' if name in OURS else ''} |")
