@@ -75,6 +75,6 @@ def renumbered(store: Inventory, gen: Gen, wished: int | None, index: int) -> It
         text = f"replicate {index} is above the {limit} of replication_config.csv"
         yield Problem("replicate-above-config", gen.stage, gen.gen_id, path, text)
     written = {METADATA: None, **gen.values_at_top("replicate")}
-    right_in_files = all([type(value) is int and value == index for value in written.values()])
+    right_in_files = all(type(value) is int and value == index for value in written.values())
     if not right_in_files or any(cell.strip() != str(index) for cell in store.member_cells(gen, "replicate")):
         yield Renumber(gen, index)

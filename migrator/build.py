@@ -57,7 +57,7 @@ def run(
         root,
         plan.recipe,
         places=plan.places,
-        tokens=Tokens(old_names, unseen) if old_names else None,
+        tokens=Tokens(old_names, unseen, (gen_id for _, gen_id in plan.before.gens)) if old_names else None,
         linked=is_payload if link else None,
         digests=surveyed.digests,
         jobs=jobs,

@@ -260,7 +260,7 @@ def _recipe(before: Inventory, after: Inventory) -> Recipe:
         if gen.gen_id != old.gen_id:
             moves[old.path] = gen.path
         documents, folder = gen.documents, old.path
-        for name, data in documents.read():
+        for name, data in documents.as_read():
             read[f"{folder}/{name}"] = data
         if documents.metadata is not None and documents.metadata is not old.documents.metadata:
             contents[f"{folder}/{METADATA}"] = Written(documents.metadata)

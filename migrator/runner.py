@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -17,6 +17,7 @@ from pathlib import Path
 from migrator import __version__, build, commit, incident, rebuild, recovery, rehearsal, verify
 from migrator import plan as planning
 from migrator.ahead import Ahead
+from migrator.build import Build
 from migrator.engine import exchange, files, hooks, journal, ledger, listing, lock, snapshots, steps, workers
 from migrator.engine.journal import Journal
 from migrator.engine.ledger import Applied
@@ -162,15 +163,8 @@ def _execute(site: Site, plan: Plan, note: str, ahead: Ahead) -> Outcome:
         applied = _applied(site, plan, run, note)
         done = build.record(done, plan, run.run_id, applied)
         site.notify("phase", name="verify", files=len(done.expected))
-        before = Beside(lambda: (done.before.render(), done.before.digest()), len(plan.entries), site.jobs)
-        try:
-            also = partial(rebuild.changed_scores, plan, scores, new)
-            finished = verify.run(done, plan_of_tree, also=also, jobs=site.jobs)
-            files.write_new(folder / snapshots.AFTER, finished.render())
-            listed, digest = before.result()
-        finally:
-            before.abandon()
-        files.write_new(folder / snapshots.BEFORE, listed)
+        also = partial(rebuild.changed_scores, plan, scores, new)
+        finished, digest = _proven(site, folder, plan_of_tree, done, also)
         displaced = site.place.real if run.linked else new
         run = run.with_(before=digest, after=finished.digest(), ended=applied[-1].end, tree=str(displaced))
         snapshots.write(folder, run)
@@ -193,6 +187,21 @@ def _execute(site: Site, plan: Plan, note: str, ahead: Ahead) -> Outcome:
     copy_mappings(site)
     site.notify("committed", run_id=run.run_id)
     return Outcome("committed", plan, snapshots.read(folder), tuple(done.problems))
+
+
+def _proven(
+    site: Site, folder: Path, plan: Plan, built: Build, also: Callable[[], Iterable[str]]
+) -> tuple[snapshots.Manifest, str]:
+    """Read the new tree back and write the listings of both into the run's folder; the digest is of the old one."""
+    before = Beside(lambda: (built.before.render(), built.before.digest()), len(plan.entries), site.jobs)
+    try:
+        finished = verify.run(built, plan, also=also, jobs=site.jobs)
+        files.write_new(folder / snapshots.AFTER, finished.render())
+        listed, digest = before.result()
+        files.write_new(folder / snapshots.BEFORE, listed)
+        return finished, digest
+    finally:
+        before.abandon()
 
 
 def _undo(site: Site, folder: Path, run: Run, error: BaseException) -> Run:

@@ -1,8 +1,8 @@
 """Whole tokens in a stream of bytes, found fast: old names that a finished tree still mentions. Pure.
 
 A token is a run of ASCII letters, digits, `_` and `-`. Only runs at least as long as the shortest name are looked at.
-They are found by one `bytes.find` in a text whose other bytes are mapped to one value; or by numpy, in less than half the
-time, which pays for its import where there is much to search.
+They are found by one `bytes.find` in a text whose other bytes are mapped to one value; or by numpy, in less than half
+the time, which pays for its import where there is much to search.
 """
 
 from __future__ import annotations
@@ -30,14 +30,21 @@ class Hit(NamedTuple):
 
 
 class Tokens:
-    """The names to look for, in so many bytes."""
+    """The names to look for, in so many bytes.
 
-    def __init__(self, names: Iterable[str], size: int = 0) -> None:
+    Of two odd names the longer one counts, be it one of `others`, which are not looked for: so what is found of a
+    name does not depend on which else are wanted.
+    """
+
+    def __init__(self, names: Iterable[str], size: int = 0, others: Iterable[str] = ()) -> None:
         encoded = {name.encode(errors="surrogateescape") for name in names} - {b""}
+        beside = {name.encode(errors="surrogateescape") for name in others} - {b""}
         self.plain = frozenset(name for name in encoded if not name.translate(None, _TOKEN))
-        odd = sorted(encoded - self.plain, key=len, reverse=True)  # blanks, dots, other scripts in a name
+        self._wanted = encoded - self.plain  # blanks, dots, other scripts in a name
+        odd = sorted(self._wanted | {name for name in beside if name.translate(None, _TOKEN)}, key=len, reverse=True)
         edge = b"[0-9a-zA-Z_-]"
-        self.odd = re.compile(b"(?<!%s)(?:%s)(?!%s)" % (edge, b"|".join(map(re.escape, odd)), edge)) if odd else None
+        pattern = b"(?<!%s)(?:%s)(?!%s)" % (edge, b"|".join(map(re.escape, odd)), edge)
+        self.odd = re.compile(pattern) if self._wanted else None
         self.lengths = frozenset(map(len, self.plain))
         self.shortest = min(self.lengths, default=0)
         self._much = size > _MUCH
@@ -45,9 +52,7 @@ class Tokens:
     def look(self, texts: Sequence[tuple[str, bytes]]) -> list[Hit]:
         """The tokens of some whole files (path, content). Most hold none, so all are searched as one text first."""
         together = b"\n".join([data for _, data in texts])
-        found = [place for place, _ in self.places(together)]
-        if self.odd:
-            found += [match.start() for match in self.odd.finditer(together)]
+        found = [place for place, _ in (*self.places(together), *self.odd_places(together))]
         if not found:
             return []
         starts = list(accumulate((len(data) + 1 for _, data in texts), initial=0))
@@ -62,6 +67,12 @@ class Tokens:
         for start, end in runs(data, self.shortest):
             if end - start in self.lengths and data[start:end] in self.plain:
                 yield start, data[start:end]
+
+    def odd_places(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """(place, token) of every odd name in a text."""
+        for match in self.odd.finditer(data) if self.odd else ():
+            if match.group() in self._wanted:
+                yield match.start(), match.group()
 
     def search(self, path: str) -> Search:
         """A search through one file, fed piece by piece."""
@@ -154,10 +165,7 @@ class Search:
         return self.hits
 
     def _look(self, data: bytes) -> None:
-        places = [(start, token) for start, token in self.tokens.places(data)]
-        if self.tokens.odd:
-            places += [(match.start(), match.group()) for match in self.tokens.odd.finditer(data)]
-            places.sort()
+        places = sorted([*self.tokens.places(data), *self.tokens.odd_places(data)])
         line, counted = self.line, 0
         for start, token in places:
             line += data.count(b"\n", counted, start)

@@ -174,7 +174,7 @@ class Documents(Mapping[str, Document]):
         metadata = None if self.metadata is None else revision(METADATA, self.metadata)
         return Documents(metadata, self.sidecars, (*self.revisions, revision), self.data)
 
-    def read(self) -> Iterator[tuple[str, bytes]]:
+    def as_read(self) -> Iterator[tuple[str, bytes]]:
         """(file name, bytes) of the files whose bytes were kept when they were read."""
         if self.data:
             yield METADATA, self.data

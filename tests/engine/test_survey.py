@@ -166,7 +166,8 @@ def test_blocks_are_shared_where_a_file_system_can(tmp_path: Path) -> None:
     """xfs (and btrfs): the copy of a surveyed file takes no room until one of the two is written to."""
     size, make_file_system = IMAGES["xfs"]
     image = tmp_path / "image"
-    os.truncate(os.open(image, os.O_CREAT | os.O_RDWR), int(size.rstrip("M")) << 20)
+    image.touch()
+    os.truncate(image, int(size.rstrip("M")) << 20)
     if os.geteuid() != 0 or not shutil.which(make_file_system[0]):
         pytest.skip(f"needs root and {make_file_system[0]}")
     os.spawnlp(os.P_WAIT, make_file_system[0], *make_file_system, str(image))

@@ -70,6 +70,12 @@ def test_the_longer_of_two_odd_names_counts() -> None:
     assert Tokens(["a b", "a b.c"]).look([("f", b"a b.c")]) == [Hit("f", 1, "a b.c")]
 
 
+def test_a_name_that_stays_is_not_taken_for_an_old_one_that_it_begins_with() -> None:
+    """As of two old ones."""
+    assert Tokens(["a b"], others=["a b.c"]).look([("f", b"a b.c")]) == []
+    assert Tokens(["a b"]).look([("f", b"a b.c")]) == [Hit("f", 1, "a b")]
+
+
 def test_no_names_find_nothing() -> None:
     """Neither no name nor an empty one matches anything."""
     assert Tokens([]).look([("f", b"d_old-1")]) == []
@@ -172,3 +178,12 @@ def test_runs_are_the_same_by_numpy(data: bytes, shortest: int) -> None:
 def test_much_to_search_gives_the_same_hits(data: bytes, names: list[str]) -> None:
     """Whoever looks."""
     assert Tokens(names, 1 << 40).look([("f", data)]) == Tokens(names).look([("f", data)])
+
+
+@given(PIECES.map(b"".join), st.sets(st.sampled_from([OLD, "old", "old draft", "old d", "x", "\u00e9"]), min_size=1))
+@example(b"old draft", {"old d"})
+def test_what_is_found_does_not_depend_on_what_else_is_wanted(data: bytes, wanted: set[str]) -> None:
+    """Some of all names, or all of them and then some of what was found."""
+    names = [OLD, "old", "old draft", "old d", "x", "\u00e9"]
+    found = [hit for hit in Tokens(names).look([("f", data)]) if hit.token in wanted]
+    assert Tokens(wanted, others=names).look([("f", data)]) == found
