@@ -174,3 +174,29 @@ def test_what_a_lost_worker_had_begun_is_not_begun_again(tmp_path: Path, monkeyp
     failed = site(tmp_path).runs()[-1]
     assert not [path for path in (tmp_path / "b" / failed.run_id).iterdir() if "tree" in path.name]
     assert runner.upgrade(site(tmp_path)).status == "committed"
+
+
+STEP = '''"""Rename one."""
+
+from migrator import Rename
+
+
+def changes(store):
+    """Yield it."""
+    yield from (Rename(gen, "z") for gen in store.generations() if gen.gen_id == "a b")
+'''
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_is_told_of_a_text_does_not_depend_on_who_looks(tmp_path: Path, jobs: int) -> None:
+    """A text that names an id which stays mentions no old one that this id begins with, read ahead or not."""
+    (tmp_path / "steps").mkdir()
+    (tmp_path / "steps" / "0001_one.py").write_text(STEP)
+    for name in ("a b", "a b.c"):
+        folder = tmp_path / "data/gens/draft" / name
+        folder.mkdir(parents=True)
+        (folder / "metadata.json").write_text("{}")
+        (folder / "raw.txt").write_text("of a b.c and\nof a b")
+    done = runner.upgrade(site(tmp_path, migrations=tmp_path / "steps", jobs=jobs))
+    told = [(problem.path, problem.message) for problem in done.problems if problem.kind == "leftover-reference"]
+    assert told == [(f"gens/draft/{name}/raw.txt", "line 2 mentions the old id a b") for name in ("a b.c", "z")]
