@@ -12,21 +12,20 @@ from types import TracebackType
 from migrator.engine.listing import FILE, Entry
 from migrator.engine.survey import Surveyed, survey
 from migrator.engine.tokens import Hit, Tokens
-from migrator.engine.workers import Beside, Jobs, processes
+from migrator.engine.workers import Beside, Jobs, processes, reap
 from migrator.rebuild import scores_of
 from migrator.store.inventory import Inventory
 from migrator.store.layout import is_payload
 from migrator.tables.scores import Score
 
-_Look = tuple[dict[str, tuple[str, str]], list[str], list[tuple[str, int, str]]]
+_Look = tuple[dict[str, tuple[str, str]], dict[str, str], list[tuple[str, int, str]]]
 
 
 class Ahead:
     """A child that reads until somebody asks for what it has seen. Without one all but the scores is left to others."""
 
     def __init__(self, store: Inventory, entries: Sequence[Entry], jobs: Jobs) -> None:
-        self._store = store
-        self._payload = [entry for entry in entries if entry.kind == FILE and is_payload(entry.path)]
+        self._store, self._entries = store, entries
         self._child: Beside[_Look] | None = None
         if processes(len(entries), jobs) > 1:
             self._asked, self._ask = os.pipe()
@@ -41,13 +40,17 @@ class Ahead:
             self._child.abandon()
             os.close(self._asked)
             os.close(self._ask)
+        reap()  # of all children of the run: this was the first
 
     def _look(self) -> _Look:
         scores = {gen_id: (score.text, score.error) for gen_id, score in scores_of(self._store).items()}
-        size = sum(entry.size for entry in self._payload)
-        names = Tokens((gen_id for _, gen_id in self._store.gens), size)
-        digests, hits = survey(self._store.root, self._payload, names, self._is_asked)
+        payload = self._payload()
+        names = Tokens((gen_id for _, gen_id in self._store.gens), sum(entry.size for entry in payload))
+        digests, hits = survey(self._store.root, payload, names, self._is_asked)
         return scores, digests, hits
+
+    def _payload(self) -> list[Entry]:
+        return [entry for entry in self._entries if entry.kind == FILE and is_payload(entry.path)]
 
     def _is_asked(self) -> bool:
         try:
@@ -61,5 +64,6 @@ class Ahead:
             return scores_of(self._store), Surveyed()
         os.write(self._ask, b".")
         scores, digests, hits = self._child.result()
-        found = {entry.path: digest for entry, digest in zip(self._payload, digests, strict=False) if digest}
-        return {gen_id: Score(*score) for gen_id, score in scores.items()}, Surveyed(found, [Hit(*hit) for hit in hits])
+        return {gen_id: Score(*score) for gen_id, score in scores.items()}, Surveyed(
+            digests, [Hit(*hit) for hit in hits]
+        )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 from migrator.engine import files, ledger, listing, tree
 from migrator.engine.ledger import Applied
@@ -33,44 +35,67 @@ class Build:
     problems: tuple[Problem, ...]
 
 
-def run(
-    plan: Plan,
-    root: Path,
-    *,
-    surveyed: Surveyed | None = None,
-    link: bool = False,
-    jobs: Jobs = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Build:
-    """Copy the live tree to `root`, as the recipe says; old ids that are left somewhere become problems.
+def run(plan: Plan, root: Path, **options: Any) -> Build:
+    """Copy the live tree to `root`, as the plan says. For `options` see Building."""
+    with Building(plan, root, **options) as building:
+        return building.finish(plan)
+
+
+class Building:
+    """The new tree of a plan while it is made: generations first, and last what is made anew from the result.
 
     With `link` payload is hard-linked; `before` then has the listing of the live tree from after that. What was
-    `surveyed` is neither hashed nor searched again where it stays as it is.
+    `surveyed` is neither hashed nor searched again where it stays as it is. A context manager, as that of a tree.
     """
-    source = plan.before.root
-    old_names = plan.old_names
-    surveyed = surveyed or Surveyed()
-    unseen = sum(entry.size for entry in plan.entries if entry.path not in surveyed.digests)
-    built = tree.build(
-        plan.entries,
-        source,
-        root,
-        plan.recipe,
-        places=plan.places,
-        tokens=Tokens(old_names, unseen, (gen_id for _, gen_id in plan.before.gens)) if old_names else None,
-        linked=is_payload if link else None,
-        digests=surveyed.digests,
-        jobs=jobs,
-        progress=progress,
-    )
-    entries = listing.as_linked(source, plan.entries, is_payload, jobs) if link else plan.entries
-    expected = {placed.target: placed.after for placed in built.placed if placed.after}
-    expected |= {path: listing.hash_bytes(data) for path, data in plan.recipe.additions.items()}
-    before = manifest_of(entries, {placed.source: placed.before for placed in built.placed})
-    seen = (hit for hit in surveyed.hits if hit.token in old_names and hit.path not in plan.recipe.contents)
-    hits = sorted([*built.hits, *(hit._replace(path=plan.places[hit.path]) for hit in seen)])
-    problems = ordered([*plan.problems, *leftovers(hits)])
-    return Build(root, before, built.placed, expected, tuple(problems))
+
+    def __init__(
+        self,
+        plan: Plan,
+        root: Path,
+        *,
+        surveyed: Surveyed | None = None,
+        link: bool = False,
+        jobs: Jobs = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self._root, self._link, self._jobs = root, link, jobs
+        self._surveyed = surveyed = surveyed or Surveyed()
+        self._old_names = plan.old_names
+        unseen = sum(entry.size for entry in plan.entries if entry.path not in surveyed.digests)
+        others = (gen_id for _, gen_id in plan.before.gens)
+        self._tree = tree.Building(
+            plan.entries,
+            plan.before.root,
+            root,
+            plan.recipe,
+            places=plan.places,
+            tokens=Tokens(self._old_names, unseen, others) if self._old_names else None,
+            linked=is_payload if link else None,
+            digests=surveyed.digests,
+            later=set(plan.rebuilt),
+            jobs=jobs,
+            progress=progress,
+        )
+
+    def __enter__(self) -> Building:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._tree.__exit__(kind, error, at)
+
+    def finish(self, plan: Plan) -> Build:
+        """The finished tree of the plan, which may now say what is `rebuilt`; old ids that are left are problems."""
+        built = self._tree.finish(plan.recipe)
+        source, link, surveyed = plan.before.root, self._link, self._surveyed
+        entries = listing.as_linked(source, plan.entries, is_payload, self._jobs) if link else plan.entries
+        expected = {placed.target: placed.after for placed in built.placed if placed.after}
+        expected |= {path: listing.hash_bytes(data) for path, data in plan.recipe.additions.items()}
+        before = manifest_of(entries, {placed.source: placed.before for placed in built.placed})
+        rewritten = plan.recipe.contents
+        seen = (hit for hit in surveyed.hits if hit.token in self._old_names and hit.path not in rewritten)
+        hits = sorted([*built.hits, *(hit._replace(path=plan.places[hit.path]) for hit in seen)])
+        problems = ordered([*plan.problems, *leftovers(hits)])
+        return Build(self._root, before, built.placed, expected, tuple(problems))
 
 
 def leftovers(hits: Iterable[Hit]) -> list[Problem]:

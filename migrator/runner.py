@@ -17,7 +17,7 @@ from pathlib import Path
 from migrator import __version__, build, commit, incident, rebuild, recovery, rehearsal, verify
 from migrator import plan as planning
 from migrator.ahead import Ahead
-from migrator.build import Build
+from migrator.build import Build, Building
 from migrator.engine import exchange, files, hooks, journal, ledger, listing, lock, snapshots, steps, workers
 from migrator.engine.journal import Journal
 from migrator.engine.ledger import Applied
@@ -149,28 +149,31 @@ def _execute(site: Site, plan: Plan, note: str, ahead: Ahead) -> Outcome:
     folder = site.folder(run.run_id)
     try:
         journal.write(site.place.state, Journal(journal.UPGRADE, run.run_id, str(folder)))
-        site.notify("run", folder=str(folder), run_id=run.run_id, steps=run.steps)
-        for problem in plan.problems:
-            if problem.kind == ID_COLLISION:
-                site.notify("collision", level="critical", **problem.row())
-        site.notify("phase", name="tables", generations=len(plan.after.gens))
         scores, surveyed = ahead.seen()
-        plan_of_tree = rebuild.in_plan(plan, scores, jobs=site.jobs)
-        files_to_copy = sum(entry.kind != listing.FOLDER for entry in plan.entries)
-        site.notify("phase", name="build", files=files_to_copy, bytes=sum(e.size for e in plan.entries))
         new = Path(run.tree)
-        done = build.run(plan_of_tree, new, surveyed=surveyed, link=site.link, jobs=site.jobs, progress=site.progress)
+        with Building(
+            plan, new, surveyed=surveyed, link=site.link, jobs=site.jobs, progress=site.progress
+        ) as building:  # generations are copied from here on, while this process makes what is made anew from them
+            site.notify("run", folder=str(folder), run_id=run.run_id, steps=run.steps)
+            for problem in plan.problems:
+                if problem.kind == ID_COLLISION:
+                    site.notify("collision", level="critical", **problem.row())
+            site.notify("phase", name="tables", generations=len(plan.after.gens))
+            plan_of_tree = rebuild.in_plan(plan, scores, jobs=site.jobs)
+            files_to_copy = sum(entry.kind != listing.FOLDER for entry in plan.entries)
+            site.notify("phase", name="build", files=files_to_copy, bytes=sum(e.size for e in plan.entries))
+            done = building.finish(plan_of_tree)
         applied = _applied(site, plan, run, note)
         done = build.record(done, plan, run.run_id, applied)
         site.notify("phase", name="verify", files=len(done.expected))
         also = partial(rebuild.changed_scores, plan, scores, new)
-        finished, digest = _proven(site, folder, plan_of_tree, done, also)
+        finished, before, after = _proven(site, folder, plan_of_tree, done, also)
         displaced = site.place.real if run.linked else new
-        run = run.with_(before=digest, after=finished.digest(), ended=applied[-1].end, tree=str(displaced))
+        run = run.with_(before=before, after=after, ended=applied[-1].end, tree=str(displaced))
         snapshots.write(folder, run)
         site.notify("phase", name="commit")
         ending = partial(_end, site, folder, run)
-        commit.run(site.place, new, done.before.entries, finished.entries, jobs=site.jobs, after=ending)
+        commit.run(site.place, new, done.before.entries, finished, jobs=site.jobs, after=ending)
     except CareNeeded as error:
         page = incident.record(site, run, "upgrade", phase.name, error, plan.entries)
         error.incident = str(page) if page else None
@@ -178,7 +181,7 @@ def _execute(site: Site, plan: Plan, note: str, ahead: Ahead) -> Outcome:
         raise
     except BaseException as error:  # undo, say so, pass it on
         failed = _undo(site, folder, run, error)
-        site.notify("failed", level="error", run_id=run.run_id, reason=described(error))
+        site.notify("failed", level="error", folder=str(folder), run_id=run.run_id, reason=described(error))
         page = incident.record(site, failed, "upgrade", phase.name, error, plan.entries)
         _tell_failed(site, folder)
         if isinstance(error, Exception):
@@ -191,17 +194,20 @@ def _execute(site: Site, plan: Plan, note: str, ahead: Ahead) -> Outcome:
 
 def _proven(
     site: Site, folder: Path, plan: Plan, built: Build, also: Callable[[], Iterable[str]]
-) -> tuple[snapshots.Manifest, str]:
-    """Read the new tree back and write the listings of both into the run's folder; the digest is of the old one."""
-    before = Beside(lambda: (built.before.render(), built.before.digest()), len(plan.entries), site.jobs)
+) -> tuple[list[Entry], str, str]:
+    """Read the new tree back and write the manifests of both into the run's folder.
+
+    Returns the new tree's listing and the digests of the trees before and after.
+    """
+    rendering = Beside(built.before.texts, len(plan.entries), site.jobs)
     try:
-        finished = verify.run(built, plan, also=also, jobs=site.jobs)
-        files.write_new(folder / snapshots.AFTER, finished.render())
-        listed, digest = before.result()
-        files.write_new(folder / snapshots.BEFORE, listed)
-        return finished, digest
+        finished, (after, digest_after) = verify.run(built, plan, also=also, jobs=site.jobs)
+        files.write_new(folder / snapshots.AFTER, after)
+        before, digest_before = rendering.result()
+        files.write_new(folder / snapshots.BEFORE, before)
+        return finished, digest_before, digest_after
     finally:
-        before.abandon()
+        rendering.abandon()
 
 
 def _undo(site: Site, folder: Path, run: Run, error: BaseException) -> Run:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from functools import partial
 
 from migrator.build import Build
 from migrator.engine import listing
 from migrator.engine.listing import Entry
-from migrator.engine.snapshots import Manifest, manifest_of
+from migrator.engine.snapshots import Texts, manifest_of
 from migrator.engine.workers import Beside, Jobs, spread
 from migrator.errors import MigratorError
 from migrator.plan import Plan
@@ -32,25 +33,29 @@ class VerificationFailed(MigratorError):
         super().__init__(f"the new tree is not what was planned: {shown}")
 
 
-def run(build: Build, plan: Plan, *, also: Callable[[], Iterable[str]] = tuple, jobs: Jobs = None) -> Manifest:
-    """The manifest of the new tree, read back from the disk. `also` yields what else is wrong with it.
+def run(
+    build: Build, plan: Plan, *, also: Callable[[], Iterable[str]] = tuple, jobs: Jobs = None
+) -> tuple[list[Entry], Texts]:
+    """The listing and the manifest of the new tree, read back from the disk. `also` yields what else is wrong with it.
 
     Raises VerificationFailed; TryAgain where the live tree has changed meanwhile, which explains what was found.
     """
     count = len(plan.entries)
     elsewhere = jobs if isinstance(jobs, Executor) else 1
     share = partial(spread, jobs=elsewhere)
-    reading = Beside(lambda: [*_generations(build, plan, share), *also()], count, jobs)
-    try:
+    with ExitStack() as stack:
+        reading = Beside(lambda: [*_generations(build, plan, share), *also()], count, jobs)
+        stack.callback(reading.abandon)
         entries, digests = listing.read_back(build.root, jobs)
+        manifest = manifest_of(entries, build.expected)  # equal to the digests that were read, or there are findings
+        rendering = Beside(manifest.texts, count, jobs)
+        stack.callback(rendering.abandon)
         findings = [*_attributes(plan, entries), *_payload(build, plan), *_contents(build, digests)]
         findings += reading.result()
-    finally:
-        reading.abandon()
-    if findings:
-        listing.require_unchanged(plan.before.root, build.before.entries, jobs)
-        raise VerificationFailed(findings)
-    return manifest_of(entries, build.expected)  # equal to the digests that were read, and there already
+        if findings:
+            listing.require_unchanged(plan.before.root, build.before.entries, jobs)
+            raise VerificationFailed(findings)
+        return entries, rendering.result()
 
 
 def _contents(build: Build, digests: dict[str, str]) -> Iterable[str]:

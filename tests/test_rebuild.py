@@ -111,10 +111,11 @@ def test_scores_are_compared_by_the_mapping(base: Path) -> None:
 
 def test_a_lost_text_in_the_build_is_found(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the build itself believes that all is well."""
-    original = build.run
+    original = build.Building.finish
 
-    def careless(plan: Any, root: Path, **options: Any) -> build.Build:
-        done = original(plan, root, **options)
+    def careless(self: build.Building, plan: Any) -> build.Build:
+        done = original(self, plan)
+        root = done.root
         new = next(new for stage, old, new in plan.mapping if (stage, old) == ("evaluation", "v2"))
         path = f"gens/evaluation/{new}/parsed.txt"
         (root / path).write_text("4")
@@ -128,7 +129,7 @@ def test_a_lost_text_in_the_build_is_found(base: Path, monkeypatch: pytest.Monke
             done.root, done.before, placed, {**done.expected, path: listing.hash_bytes(b"4")}, done.problems
         )
 
-    monkeypatch.setattr(build, "run", careless)
+    monkeypatch.setattr(build.Building, "finish", careless)
     with pytest.raises(RunFailed, match="says 4, and as v2 it said 3"):
         runner.upgrade(site(base))
 

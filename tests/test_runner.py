@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -147,6 +149,25 @@ def test_a_refused_run_leaves_no_survey_behind(base: Path) -> None:
     assert runner.upgrade(site(base, jobs=2), confirm=lambda plan: False).details == ("declined",)
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_tables_that_fail_end_those_who_copy_meanwhile(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have begun by then. Nobody goes on, and nothing is left of what they wrote."""
+    before = exact(base / "data")
+
+    def fail(plan: Any, *_: Any, **__: Any) -> None:
+        (tree,) = (base / "b").glob("*/tree")
+        while not list(tree.rglob("metadata.json")):
+            time.sleep(0.01)
+        raise OSError(errno.EIO, "no tables today")
+
+    monkeypatch.setattr("migrator.rebuild.in_plan", fail)
+    with pytest.raises(RunFailed, match="no tables today"):
+        runner.upgrade(site(base, jobs=2))
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    assert exact(base / "data") == before
+    assert not list((base / "b").glob("*/tree"))
 
 
 def test_a_late_writer_gets_its_tree_back(base: Path) -> None:

@@ -72,7 +72,7 @@ class Log:
 
     def notify(self, event: str, *, level: str = "info", **fields: Any) -> None:
         """Take one event of the runner's. A full disk or a closed pipe here never makes a run fail."""
-        if event == "run":
+        if "folder" in fields and self.folder is None:  # a run has begun, or has failed before it could say so
             self.folder, self._began = Path(str(fields["folder"])), time.monotonic()
         if event in ("phase", "committed", "failed"):
             self._close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
@@ -120,11 +121,12 @@ def _rows(root: Path, start: str = "", stop: str = "", digests: list[str] | None
 
 
 def _walk(fd: int, prefix: str, rows: list[_Row], start: list[str], stop: list[str], digests: list[str] | None) -> None:
-    for name in sorted(os.listdir(fd)):
-        if start and name < start[0]:
-            continue
-        if stop and (name > stop[0] or [name] == stop):
-            break
+    names = sorted(os.listdir(fd))
+    if stop:  # first, since it cuts at the end
+        del names[bisect_left(names, stop[0]) if len(stop) == 1 else bisect_right(names, stop[0]) :]
+    if start:
+        del names[: bisect_left(names, start[0])]
+    for name in names:
         above = len(start) > 1 and name == start[0]  # what lies in it may count, itself does not
         status = os.stat(name, dir_fd=fd, follow_symlinks=False)
         mode = status.st_mode

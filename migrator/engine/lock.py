@@ -68,7 +68,9 @@ def hold(folder: Path, what: str, *, shared: bool = False, wait: float = 0) -> I
                 with contextlib.suppress(OSError, MemoryError):  # a note for people; what it was held for is done
                     files.write_lock(fd, b"", folder / LOCK)
         finally:
-            os.close(fd)  # releases the lock
+            with contextlib.suppress(OSError):
+                fcntl.flock(fd, fcntl.LOCK_UN)  # a child that is about to end may have a copy of the descriptor
+            os.close(fd)
 
 
 @contextlib.contextmanager

@@ -114,6 +114,9 @@ def of_root(backups: Path, root: Path) -> list[Run]:
 # -- manifests
 
 
+Texts = tuple[bytes, str]
+
+
 @dataclass(frozen=True)
 class Manifest:
     """Entries of a tree with the digests of their contents, by path."""
@@ -122,7 +125,7 @@ class Manifest:
     digests: Mapping[str, str]
 
     @cached_property
-    def _texts(self) -> tuple[bytes, str]:
+    def _texts(self) -> Texts:
         """The body of the manifest's file, and the digest of the tree."""
         digests = self.digests
         body: list[bytes] = []
@@ -148,6 +151,10 @@ class Manifest:
                 lines, timeless = [], []
         seal.update("".join(timeless).encode())
         return b"".join([*body, "".join(lines).encode()]), seal.hexdigest()
+
+    def texts(self) -> Texts:
+        """The manifest as it is written, and the digest of the tree, as plain values."""
+        return self.render(), self.digest()
 
     def digest(self) -> str:
         """One digest for the tree: paths, kinds, modes, contents; no times, so equal trees have equal digests."""

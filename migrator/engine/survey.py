@@ -27,16 +27,20 @@ class Surveyed:
 
 def survey(
     root: Path, entries: Sequence[Entry], tokens: Tokens, ended: Callable[[], bool]
-) -> tuple[list[str], list[tuple[str, int, str]]]:
-    """Digests of these files of a tree, in their order, until `ended` says so; and the hits in them.
+) -> tuple[dict[str, str], list[tuple[str, int, str]]]:
+    """Path -> digest of these files of a tree, in their order and until `ended` says so; and the hits in them.
 
-    "" for a file that cannot be read.
+    A file that cannot be read is left out.
     """
-    digests: list[str] = []
+    digests: dict[str, str] = {}
     batch = Batch(tokens)
-    while len(digests) < len(entries) and not ended():
-        for entry in entries[len(digests) : len(digests) + _AT_ONCE]:
-            digests.append(_read(root, entry, batch))
+    for start in range(0, len(entries), _AT_ONCE):
+        if ended():
+            break
+        for entry in entries[start : start + _AT_ONCE]:
+            digest = _read(root, entry, batch)
+            if digest:
+                digests[entry.path] = digest
     return digests, [(*hit,) for hit in batch.close()]
 
 

@@ -7,11 +7,13 @@ the time, which pays for its import where there is much to search.
 
 from __future__ import annotations
 
+import os
 import re
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _TOKEN = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 _MAP = bytes(1 if byte in _TOKEN else 0 for byte in range(256))
@@ -93,8 +95,7 @@ def by_find(data: bytes, shortest: int) -> Iterator[tuple[int, int]]:
 
 def by_numpy(data: bytes, shortest: int) -> Iterator[tuple[int, int]]:
     """The same: where a token byte stands at a place and at all of the next ones, a run begins or goes on."""
-    import numpy as np
-
+    np = _numpy()
     signs = np.frombuffer(data, np.uint8)
     here = ((signs | 32) - 97 < 26) | (signs - 48 < 10) | (signs == ord("_")) | (signs == ord("-"))
     length = 1
@@ -108,6 +109,22 @@ def by_numpy(data: bytes, shortest: int) -> Iterator[tuple[int, int]]:
     edges = [0] * int(here[0]) + edges + [len(here)] * int(here[-1])
     for first, behind in zip(edges[::2], edges[1::2], strict=True):
         yield first, behind + shortest - 1
+
+
+@cache
+def _numpy() -> Any:
+    """numpy without the threads of its linear algebra: we have no use for them, and to start they spin for 80 ms."""
+    name = "OPENBLAS_NUM_THREADS"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        import numpy
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+    return numpy
 
 
 class Batch:

@@ -11,21 +11,24 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple
 
 from migrator.engine import files
 from migrator.engine.listing import BLOCK, FILE, FOLDER, LINK, READ, READ_FOLDER, SPINE_DEPTH, Entry, hash_bytes
 from migrator.engine.survey import in_blocks, look_through
 from migrator.engine.tokens import Batch, Hit, Tokens
-from migrator.engine.workers import Jobs, cut, spread
+from migrator.engine.workers import Jobs, Shared, cut
 from migrator.errors import MigratorError, TryAgain
 
 _LARGEST_CHUNK = 40_000  # of cost, about 20,000 files: so that progress moves on large stores
+_FINER = 4  # times as many parts as of other work: the last one may be long in coming, and a range costs nothing
 _UNLINKABLE = (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS)
 
 
@@ -71,13 +74,12 @@ class _Member(NamedTuple):
     linked: bool
 
 
-@dataclass(frozen=True)
-class _Folder:
-    """One folder's share of the work: itself (unless `made`) and what lies directly in it."""
+class _Folder(NamedTuple):
+    """One folder's share of the work: itself, unless it is there already (no `entry`), and what lies directly in it."""
 
-    entry: Entry
+    path: str
     target: str
-    made: bool
+    entry: Entry | None
     members: list[_Member]
 
 
@@ -110,72 +112,111 @@ def targets(entries: Iterable[Entry], moves: Mapping[str, str]) -> dict[str, str
     return result
 
 
-def build(
-    entries: Sequence[Entry],
-    source: Path,
-    target: Path,
-    recipe: Recipe,
-    *,
-    places: Mapping[str, str] | None = None,
-    tokens: Tokens | None = None,
-    linked: Callable[[str], bool] | None = None,
-    digests: Mapping[str, str] | None = None,
-    jobs: Jobs = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Built:
-    """Write the new tree at `target`, which must not exist; `progress` is called with (files, bytes) done so far.
+def build(entries: Sequence[Entry], source: Path, target: Path, recipe: Recipe, **options: Any) -> Built:
+    """Write the new tree at `target`, which must not exist, as the recipe says. For `options` see Building."""
+    with Building(entries, source, target, recipe, **options) as building:
+        return building.finish()
+
+
+class Building:
+    """A build that is under way: children have begun to copy, this process joins them in `finish`.
+
+    A context manager: who does not come to `finish` leaves a part of a tree and no children.
 
     `places` is what `targets` gives, where that is known; `linked` says which files, by their path today, are
     hard-linked where the recipe does not rewrite them: see `as_linked`; `digests` are those of files that were
     surveyed: where the recipe does not rewrite them they are copied by the kernel, neither hashed nor searched.
+    `later` are paths of files that come last, so that `finish` can say what they hold; they lie in the spine.
+    `progress` is called with (files, bytes) done so far.
     """
-    places = places or targets(entries, recipe.moves)
-    folders = _folders(entries, places, recipe, linked, digests or {})
-    for folder in folders:
-        if folder.made:
-            files.make_dir(target / folder.target if folder.target else target, 0o700)
-    done_files = done_bytes = 0
-    count = sum(len(folder.members) for folder in folders)
 
-    def finished(copied: _Copied) -> None:
-        nonlocal done_files, done_bytes
-        done_files, done_bytes = done_files + len(copied[0]), done_bytes + copied[2]
-        if progress:
-            progress(done_files, done_bytes)
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        source: Path,
+        target: Path,
+        recipe: Recipe,
+        *,
+        places: Mapping[str, str] | None = None,
+        tokens: Tokens | None = None,
+        linked: Callable[[str], bool] | None = None,
+        digests: Mapping[str, str] | None = None,
+        later: Collection[str] = (),
+        jobs: Jobs = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self._source, self._target, self._recipe = source, target, recipe
+        self._places = places or targets(entries, recipe.moves)
+        self._spine = [entry for entry in entries if entry.kind == FOLDER and _is_spine(entry.path)]
+        for entry in self._spine:
+            files.make_dir(target / self._places[entry.path], 0o700)
+        self._folders = partial(_folders, places=self._places, linked=linked, digests=digests or {})
+        self._copy = partial(_copy_chunk, str(source), str(target), tokens)
+        self._later = [entry for entry in entries if entry.path in later and entry.kind != FOLDER]
+        sooner = [entry for entry in entries if entry.path not in later] if later else entries
+        ranges = _ranges(sooner, jobs)
+        self._done = _Progress(progress)
+        self._work: Shared[Any, _Copied]
+        if isinstance(jobs, Executor):  # it is sent what a part needs, and no more
+            parts = [self._folders(sooner[first:last], recipe) for first, last in ranges]
+            self._work = Shared(partial(_copy_once, self._copy, target), parts, len(sooner), jobs)
+        else:
+            self._work = Shared(
+                lambda part: self._copy(self._folders(sooner[slice(*part)], recipe)), ranges, len(sooner), jobs
+            )
 
-    copy = partial(_copy_chunk, str(source), str(target), tokens)
-    if isinstance(jobs, Executor):
-        copy = partial(_copy_once, copy, target)
-    chunks = _chunks(folders, count, jobs)
-    placed: list[Placed] = []
-    hits: list[Hit] = []
-    for chunk, (pairs, found, _) in zip(chunks, spread(copy, chunks, count, jobs, finished), strict=True):
-        pair = iter(pairs)
-        for folder in chunk:
-            placed += [Placed(member.entry.path, places[member.entry.path], *next(pair)) for member in folder.members]
-        hits += map(Hit._make, found)
-    add(target, recipe.additions, {folder.target: folder.entry for folder in folders if folder.made})
-    for folder in reversed(folders):
-        if folder.made:
-            finish_folder(str(source), str(target), folder.entry, folder.target)
-    placed.sort()
-    hits.sort()
-    return Built(placed, hits)
+    def __enter__(self) -> Building:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._work.__exit__(kind, error, at)
+
+    def finish(self, recipe: Recipe | None = None) -> Built:
+        """Copy the rest. `recipe` says what the later files hold, and what is added; of all else it says the same."""
+        recipe = recipe or self._recipe
+        copied = self._work.results(self._done)
+        copied.append(self._copy(self._folders(self._later, recipe)))
+        self._done(copied[-1])
+        unfinished = {self._places[entry.path]: entry for entry in self._spine}
+        add(self._target, recipe.additions, unfinished)
+        for entry in reversed(self._spine):
+            finish_folder(str(self._source), str(self._target), entry, self._places[entry.path])
+        places = self._places
+        placed = [Placed(path, places[path], *digests) for pairs, _, _ in copied for path, *digests in pairs]
+        return Built(sorted(placed), sorted(Hit(*hit) for _, hits, _ in copied for hit in hits))
+
+
+class _Progress:
+    """Adds up what is finished, for who wants to hear it."""
+
+    def __init__(self, tell: Callable[[int, int], None] | None) -> None:
+        self._tell = tell
+        self._files = self._bytes = 0
+
+    def __call__(self, copied: _Copied) -> None:
+        self._files, self._bytes = self._files + len(copied[0]), self._bytes + copied[2]
+        if self._tell:
+            self._tell(self._files, self._bytes)
+
+
+def _is_spine(path: str) -> bool:
+    return path.count("/") < SPINE_DEPTH
 
 
 def _folders(
-    entries: Sequence[Entry],
-    places: Mapping[str, str],
+    entries: Iterable[Entry],
     recipe: Recipe,
+    places: Mapping[str, str],
     linked: Callable[[str], bool] | None,
     digests: Mapping[str, str],
 ) -> list[_Folder]:
+    """What is to be done for some entries of a listing; a folder of the spine is there already."""
     folders: dict[str, _Folder] = {}
     contents, read, moves = recipe.contents, recipe.read, recipe.moves
     for entry in entries:
         path, kind = entry[:2]
         if kind == FOLDER:
-            folders[path] = _Folder(entry, places[path], path.count("/") < SPINE_DEPTH, [])
+            folders[path] = _Folder(path, places[path], None if _is_spine(path) else entry, [])
             continue
         folder, _, name = path.rpartition("/")
         if path in moves:
@@ -183,55 +224,49 @@ def _folders(
         content = contents.get(path)
         known = digests.get(path, "") if content is None else ""
         by_link = content is None and linked is not None and kind == FILE and linked(path)
+        if folder not in folders:
+            folders[folder] = _Folder(folder, places[folder], None, [])
         folders[folder].members.append(_Member(entry, name, content, read.get(path), known, by_link))
     return list(folders.values())
 
 
-def _chunks(folders: list[_Folder], count: int, jobs: Jobs) -> list[list[_Folder]]:
-    """Folders in order, cut between units (what lies below the spine) into shares of about equal cost."""
-    units: list[list[_Folder]] = []
-    for folder in folders:
-        if folder.made or folder.entry.path.count("/") == SPINE_DEPTH or not units:
-            units.append([folder])
-        else:
-            units[-1].append(folder)
-    costs = [sum(_cost(folder) for folder in unit) for unit in units]
-    share = min(sum(costs) / cut(count, jobs) + 1, _LARGEST_CHUNK)
-    chunks: list[list[_Folder]] = [[]]
+def _ranges(entries: Sequence[Entry], jobs: Jobs) -> list[tuple[int, int]]:
+    """A listing cut between units (what lies in the spine, with all below it) into shares of about equal cost."""
+    size = sum(entry.size for entry in entries)
+    parts = cut(len(entries), jobs)
+    if parts > 1 and not isinstance(jobs, Executor):
+        parts *= _FINER
+    share = min((2 * len(entries) + size // 20_000) / parts + 1, _LARGEST_CHUNK)
+    cuts = [0]
     cost = 0.0
-    for unit, weight in zip(units, costs, strict=True):
-        if cost >= share:
-            chunks.append([])
+    for place, entry in enumerate(entries):
+        if cost >= share and entry.path.count("/") <= SPINE_DEPTH:
+            cuts.append(place)
             cost = 0
-        chunks[-1] += unit
-        cost += weight
-    return chunks
+        cost += 2 + entry.size / 20_000
+    return list(pairwise([*cuts, len(entries)]))
 
 
-def _cost(folder: _Folder) -> int:
-    return 2 + 2 * len(folder.members) + sum(member.entry.size for member in folder.members) // 20_000
-
-
-_Copied = tuple[list[tuple[str, str]], list[tuple[str, int, str]], int]  # digests before and after, hits, bytes
+_Copied = tuple[list[tuple[str, str, str]], list[tuple[str, int, str]], int]  # paths with both digests; hits; bytes
 
 
 def _copy_chunk(source: str, target: str, tokens: Tokens | None, folders: list[_Folder]) -> _Copied:
-    """Copy some folders; the digests come in the order of their members."""
-    digests: list[tuple[str, str]] = []
+    """Copy some folders; of each member its path today and its digests before and after."""
+    digests: list[tuple[str, str, str]] = []
     batch = Batch(tokens) if tokens else None
-    holders = {folder.entry.path.rpartition("/")[0] for folder in folders}
-    unfinished: list[_Folder] = []
+    holders = {folder.path.rpartition("/")[0] for folder in folders}
+    unfinished: list[tuple[Entry, str]] = []
     for folder in folders:
         place = f"{target}/{folder.target}" if folder.target else target
-        ends = not folder.made and bool(folder.members) and folder.entry.path not in holders
-        if not folder.made:
+        ends = folder.entry is not None and bool(folder.members) and folder.path not in holders
+        if folder.entry is not None:
             files.make_dir(place, 0o700)
             if not ends:
-                unfinished.append(folder)
+                unfinished.append((folder.entry, folder.target))
         if folder.members:
-            _copy_members(f"{source}/{folder.entry.path}", place, folder, batch, digests, ends)
-    for folder in reversed(unfinished):
-        finish_folder(source, target, folder.entry, folder.target)
+            _copy_members(f"{source}/{folder.path}", place, folder, batch, digests, ends)
+    for entry, there in reversed(unfinished):
+        finish_folder(source, target, entry, there)
     size = sum(member.entry.size for folder in folders for member in folder.members)
     return digests, [(*hit,) for hit in batch.close()] if batch else [], size
 
@@ -251,10 +286,10 @@ def _copy_once(copy: Callable[[list[_Folder]], _Copied], target: Path, folders: 
 
 
 def _copy_members(
-    source: str, target: str, folder: _Folder, batch: Batch | None, digests: list[tuple[str, str]], ends: bool
+    source: str, target: str, folder: _Folder, batch: Batch | None, digests: list[tuple[str, str, str]], ends: bool
 ) -> None:
     """Copy what lies directly in a folder; it gets its own attributes too, where nothing else will lie in it."""
-    start = len(folder.entry.path) + 1 if folder.entry.path else 0  # where a member's own name begins
+    start = len(folder.path) + 1 if folder.path else 0  # where a member's own name begins
     below = f"{folder.target}/" if folder.target else ""
     from_fd = _open_folder(source)
     try:
@@ -262,17 +297,18 @@ def _copy_members(
         try:
             for member in folder.members:
                 entry, name = member.entry, member.name
+                path = entry.path
                 if entry.kind == LINK:
                     files.symlink(entry.target, name, dir_fd=to_fd)
                     files.set_link_attributes(name, _owner(entry), entry.mtime_ns, dir_fd=to_fd)
-                    digests.append(("", ""))
+                    digests.append((path, "", ""))
                 elif member.linked:
-                    digests.append(_link_file(from_fd, to_fd, member, below + name, batch))
+                    digests.append((path, *_link_file(from_fd, to_fd, member, below + name, batch)))
                 elif member.read is not None:
-                    digests.append(_write_file(f"{source}/{entry.path[start:]}", to_fd, member, below + name, batch))
+                    digests.append((path, *_write_file(f"{source}/{path[start:]}", to_fd, member, below + name, batch)))
                 else:
-                    digests.append(_copy_file(entry.path[start:], from_fd, to_fd, member, below + name, batch))
-            if ends:
+                    digests.append((path, *_copy_file(path[start:], from_fd, to_fd, member, below + name, batch)))
+            if ends and folder.entry:
                 _finish_folder(from_fd, to_fd, target, folder.entry)
         finally:
             os.close(to_fd)

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from functools import partial
 from itertools import islice
+from types import TracebackType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from migrator.errors import TryAgain
@@ -78,21 +79,45 @@ def spread(
     `done` hears of each part that is finished here. Results are plain values. A pipe holds the numbers of 16,000 parts.
     For an executor, function and parts must be such as can be pickled.
     """
-    if isinstance(jobs, Executor) and len(parts) > 1:
-        return _submitted(jobs, function, parts, done)
-    workers = min(processes(count, jobs), len(parts)) or 1
-    queue = _queue(len(parts))
-    take = partial(_take, function, parts, queue)
-    children = [Beside(take, count, workers) for _ in range(workers - 1)]
-    try:
-        found = dict(take(done))
-        for child in children:
-            found.update(child.result())
-        return [found[number] for number in range(len(parts))]
-    finally:
-        for child in children:
+    with Shared(function, parts, count, jobs) as work:
+        return work.results(done)
+
+
+class Shared(Generic[P, T]):
+    """Work that children have begun while this process does something else; it joins them when it asks for the results.
+
+    With one process or an executor all of it is done then. A context manager, so that no child outlives an error.
+    """
+
+    def __init__(self, function: Callable[[P], T], parts: Sequence[P], count: int, jobs: Jobs = None) -> None:
+        self._function, self._parts, self._jobs = function, parts, jobs
+        workers = min(processes(count, jobs), len(parts)) or 1
+        self._queue = _queue(len(parts))
+        take = partial(_take, function, parts, self._queue)
+        self._children: list[Beside[list[tuple[int, T]]]] = []
+        try:
+            while len(self._children) < workers - 1:
+                self._children.append(Beside(take, count, workers))
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+
+    def __enter__(self) -> Shared[P, T]:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for child in self._children:
             child.abandon()
-        os.close(queue)
+        os.close(self._queue)
+
+    def results(self, done: Callable[[T], None] | None = None) -> list[T]:
+        """The function of each part, in their order; `done` hears of each part that is finished here."""
+        if isinstance(self._jobs, Executor) and len(self._parts) > 1:
+            return _submitted(self._jobs, self._function, self._parts, done)
+        found = dict(_take(self._function, self._parts, self._queue, done))
+        for child in self._children:
+            found.update(child.result())
+        return [found[number] for number in range(len(self._parts))]
 
 
 def _queue(count: int) -> int:
@@ -230,6 +255,7 @@ class Beside(Generic[T]):
         if processes(count, jobs) == 1:
             self._value.append(function())
             return
+        reap(wait=False)
         self._read, write = os.pipe()
         parent = os.getpid()
         self._pid = os.fork()
@@ -240,7 +266,9 @@ class Beside(Generic[T]):
         try:
             _die_with_parent(parent)
             with os.fdopen(write, "wb") as pipe:
-                pipe.write(_outcome(function))
+                outcome = _outcome(function)
+                pipe.write(len(outcome).to_bytes(_HEAD, "big"))
+                pipe.write(outcome)
             code = 0
         finally:
             os._exit(code)
@@ -249,14 +277,15 @@ class Beside(Generic[T]):
         """The function's value; its exception is raised here."""
         if self._pid:
             with os.fdopen(self._read, "rb") as pipe:
-                data = pipe.read()
-            _, status = os.waitpid(self._pid, 0)
+                data = memoryview(pipe.read())
+            _leaving.add(self._pid)
             self._pid = 0
-            if status or not data:
+            if len(data) < _HEAD or len(data) != _HEAD + int.from_bytes(data[:_HEAD], "big"):
                 raise OSError("a worker process died")
-            if data[:1] == _RAISED:
-                raise pickle.loads(data[1:])
-            self._value.append(marshal.loads(memoryview(data)[1:]))
+            kind, value = bytes(data[_HEAD : _HEAD + 1]), data[_HEAD + 1 :]
+            if kind == _RAISED:
+                raise pickle.loads(value)
+            self._value.append(marshal.loads(value))
         return self._value[0]
 
     def abandon(self) -> None:
@@ -270,6 +299,19 @@ class Beside(Generic[T]):
 
 
 _RETURNED, _RAISED = b"v", b"e"
+_HEAD = 8  # bytes that say how many follow
+_leaving: set[int] = set()  # children that have said all: what they still do is to give back their memory
+
+
+def reap(*, wait: bool = True) -> None:
+    """See off the children that have given their results."""
+    for child in list(_leaving):
+        try:
+            gone = os.waitpid(child, 0 if wait else os.WNOHANG)[0]
+        except ChildProcessError:  # somebody else has
+            gone = child
+        if gone:
+            _leaving.discard(child)
 
 
 def _outcome(function: Callable[[], T]) -> bytes:

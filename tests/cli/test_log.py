@@ -1,5 +1,6 @@
 """Events: what is loud goes to standard error, everything of a run into its log.jsonl."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from migrator.cli.log import Log
 from tests.cli.conftest import Cli
+from tests.faults import hooked
 
 
 def test_the_log_of_a_run_is_one_json_object_a_line(cli: Cli, root: Path) -> None:
@@ -16,6 +18,20 @@ def test_the_log_of_a_run_is_one_json_object_a_line(cli: Cli, root: Path) -> Non
     assert events[0]["event"] == "run"
     assert "committed" in [event["event"] for event in events]
     assert all({"timestamp", "level", "event"} <= event.keys() for event in events)
+
+
+def test_a_run_that_fails_at_once_is_logged_too(cli: Cli, root: Path) -> None:
+    """Also where not even the folder of the new tree can be made."""
+
+    def full(call: str, path: str) -> None:
+        if call == "mkdir" and path.endswith("/tree"):
+            raise OSError(errno.ENOSPC, "no space left on device", path)
+
+    with hooked(full):
+        answer = cli("--data-root", root, "upgrade", "--yes", "--json")
+    assert answer.code == 1
+    lines = (root.parent / "backups" / answer.json["run_id"] / "log.jsonl").read_text().splitlines()
+    assert "failed" in [json.loads(line)["event"] for line in lines]
 
 
 def test_warnings_are_told_and_infos_are_not(capsys: pytest.CaptureFixture[str]) -> None:

@@ -558,6 +558,7 @@ def test_a_part_that_fails_ends_the_others() -> None:
 
     with pytest.raises(TryAgain):
         workers.spread(fail, range(50), 50, jobs=3)
+    workers.reap()
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copyreg
+import os
 
 import pytest
 
-from migrator.engine.workers import Beside
+from migrator.engine import workers
+from migrator.engine.workers import Beside, Shared, reap, spread
 from migrator.errors import MigratorError
 
 
@@ -29,3 +31,44 @@ def test_an_error_comes_back_without_what_it_came_from() -> None:
         copyreg.dispatch_table.pop(MigratorError)
         beside.abandon()
     assert told.value.hint == "mend it"
+
+
+def test_half_of_a_result_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that dies while it tells has told nothing, also where the half can be read."""
+
+    class Torn(bytes):
+        def __len__(self) -> int:
+            return super().__len__() + 1
+
+    outcome = workers._outcome
+    monkeypatch.setattr(workers, "_outcome", lambda function: Torn(outcome(function)))
+    with pytest.raises(OSError, match="a worker process died"):
+        Beside(lambda: 7, 1, jobs=2).result()
+    reap()
+
+
+def test_nothing_is_left_of_children_that_were_seen_off() -> None:
+    """Whoever asks for results does not wait until the system has taken back their memory."""
+    assert spread(lambda part: part, range(8), 8, jobs=3) == list(range(8))
+    reap()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_children_begin_before_anybody_asks() -> None:
+    """And an error before anybody does ends them."""
+    told, tell = os.pipe()
+
+    def work(part: int) -> int:
+        os.write(tell, b".")
+        return os.getpid()
+
+    with Shared(work, range(8), 8, jobs=2) as shared:
+        for _ in range(8):
+            os.read(told, 1)
+        assert os.getpid() not in shared.results()
+    with pytest.raises(ValueError, match="on the way"), Shared(work, range(8), 8, jobs=2):
+        raise ValueError("on the way")
+    reap()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)

@@ -24,7 +24,7 @@ def test_what_is_no_bug_is_not_caught_and_a_broken_one_is_told(tmp_path: Path) -
     with pytest.raises(TypeError):
         caught(replace(good, patches=lambda: [(undo, "require_sound", lambda *_: None)]), tmp_path / "odd")
     with pytest.raises(AssertionError, match="does not fit"):
-        caught(replace(crash, patches=lambda: [(build, "run", lambda: None)]), tmp_path / "odder")
+        caught(replace(crash, patches=lambda: [(build.Building, "finish", lambda: None)]), tmp_path / "odder")
 
 
 def test_there_are_bugs_enough() -> None:

@@ -122,9 +122,8 @@ class _HalfAhead(Ahead):
         if self._child:
             return super().seen()
         scores, _ = super().seen()
-        texts = self._payload[::2]
-        digests, _ = survey(self._store.root, texts, Tokens([]), lambda: False)
-        return scores, Surveyed({entry.path: digest for entry, digest in zip(texts, digests, strict=True) if digest})
+        digests, _ = survey(self._store.root, self._payload()[::2], Tokens([]), lambda: False)
+        return scores, Surveyed(digests)
 
 
 def upgrade(one: Site) -> Outcome:
