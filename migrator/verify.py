@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Executor
-from contextlib import ExitStack
 from functools import partial
+from pathlib import PurePosixPath
 
 from migrator.build import Build
 from migrator.engine import listing
-from migrator.engine.listing import Entry
-from migrator.engine.snapshots import Texts, manifest_of
+from migrator.engine.listing import FILE, Digests, Entry, Row
+from migrator.engine.snapshots import Lines, Texts, lines_of, sealed
 from migrator.engine.workers import Beside, Jobs, spread
 from migrator.errors import MigratorError
 from migrator.plan import Plan
@@ -43,19 +43,21 @@ def run(
     count = len(plan.entries)
     elsewhere = jobs if isinstance(jobs, Executor) else 1
     share = partial(spread, jobs=elsewhere)
-    with ExitStack() as stack:
-        reading = Beside(lambda: [*_generations(build, plan, share), *also()], count, jobs)
-        stack.callback(reading.abandon)
-        entries, digests = listing.read_back(build.root, jobs)
-        manifest = manifest_of(entries, build.expected)  # equal to the digests that were read, or there are findings
-        rendering = Beside(manifest.texts, count, jobs)
-        stack.callback(rendering.abandon)
-        findings = [*_attributes(plan, entries), *_payload(build, plan), *_contents(build, digests)]
+    reading = Beside(lambda: [*_generations(build, plan, share), *also()], count, jobs)
+    try:
+        then = {plan.places[entry.path]: entry for entry in plan.entries}
+        new = {str(folder) for path in build.expected.keys() - then.keys() for folder in PurePosixPath(path).parents}
+        entries, digests, parts = listing.read_back(build.root, jobs, partial(_looked, plan, then, new))
+        findings = [*_payload(build, plan), *_contents(build, digests)]
+        findings += [text for texts, _ in parts for text in texts]
+        findings += [f"{place} is missing" for place in then.keys() - {entry.path for entry in entries}]
         findings += reading.result()
-        if findings:
-            listing.require_unchanged(plan.before.root, build.before.entries, jobs)
-            raise VerificationFailed(findings)
-        return entries, rendering.result()
+    finally:
+        reading.abandon()
+    if findings:
+        listing.require_unchanged(plan.before.root, build.before.entries, jobs)
+        raise VerificationFailed(findings)
+    return entries, sealed(lines for _, lines in parts)
 
 
 def _contents(build: Build, digests: dict[str, str]) -> Iterable[str]:
@@ -67,17 +69,32 @@ def _contents(build: Build, digests: dict[str, str]) -> Iterable[str]:
             yield f"{path} does not have the content that was planned"
 
 
-def _attributes(plan: Plan, entries: list[Entry]) -> Iterable[str]:
-    """Whatever was there before has its kind, mode, owner and target, and its time unless it was rewritten."""
-    found = {entry[0]: entry for entry in entries}
-    places, contents = plan.places, plan.recipe.contents
-    for path, kind, mode, uid, gid, _, mtime, _, target in plan.entries:
-        place = places[path]
-        new = found.get(place)
-        if new is None or new[1:5] != (kind, mode, uid, gid) or new[8] != target:
-            yield f"{place} is missing or has other attributes"
-        elif new[6] != mtime and path not in contents and not is_own(path):
-            yield f"{place} has another time"
+def _looked(
+    plan: Plan, then: Mapping[str, Entry], new: Collection[str], rows: list[Row], digests: Digests
+) -> tuple[list[str], Lines]:
+    """What is wrong with a part of the new tree, and its lines of the manifest.
+
+    `then` is what of the old tree shall be where, `new` the folders that there may be beside.
+    """
+    return list(_attributes(plan, then, new, rows)), lines_of(rows, digests)
+
+
+def _attributes(plan: Plan, then: Mapping[str, Entry], new: Collection[str], rows: list[Row]) -> Iterable[str]:
+    """Whatever was there before has its kind, mode, owner and target, and its time unless it was rewritten.
+
+    Beside it there are new files, whose content is compared, and their folders.
+    """
+    contents = plan.recipe.contents
+    for row in rows:
+        path, kind = row[:2]
+        old = then.get(path)
+        if old is None:
+            if kind != FILE and path not in new:
+                yield f"{path} was not planned"
+        elif row[1:5] != old[1:5] or row[8] != old[8]:
+            yield f"{path} has other attributes"
+        elif row[6] != old[6] and old.path not in contents and not is_own(old.path):
+            yield f"{path} has another time"
 
 
 def _payload(build: Build, plan: Plan) -> Iterable[str]:

@@ -10,10 +10,11 @@ import os
 import stat
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from migrator.engine.workers import Jobs, cut, spread
 from migrator.errors import MigratorError, TryAgain
@@ -42,7 +43,7 @@ class Entry(NamedTuple):
     target: str = ""
 
 
-_Row = tuple[str, str, int, int, int, int, int, int, str]  # an Entry as a plain value
+Row = tuple[str, str, int, int, int, int, int, int, str]  # an Entry as a plain value
 
 
 def walk(root: Path, start: str = "", stop: str = "") -> list[Entry]:
@@ -55,29 +56,44 @@ def walk(root: Path, start: str = "", stop: str = "") -> list[Entry]:
 
 def walk_shared(root: Path, jobs: Jobs = None) -> list[Entry]:
     """What `walk` gives, by several processes where the tree is large."""
-    return [Entry._make(row) for rows, _ in _parts(root, jobs, read=False) for row in rows]
+    return [Entry._make(row) for rows, _, _ in _parts(root, jobs) for row in rows]
 
 
-def read_back(root: Path, jobs: Jobs = None) -> tuple[list[Entry], dict[str, str]]:
-    """What `walk` gives and the digest of each file's content by path, read now; "" where it cannot be read."""
-    found = _parts(root, jobs, read=True)
-    entries = [Entry._make(row) for rows, _ in found for row in rows]
-    digests = (digest for _, digests in found for digest in digests)
-    return entries, dict(zip([entry.path for entry in entries if entry.kind == FILE], digests, strict=True))
+Digests = dict[str, str]  # of files' contents, by path
+Look = Callable[[list[Row], Digests], Any]
 
 
-def _parts(root: Path, jobs: Jobs, *, read: bool) -> list[tuple[list[_Row], list[str]]]:
+def read_back(root: Path, jobs: Jobs = None, look: Look | None = None) -> tuple[list[Entry], Digests, list[Any]]:
+    """What `walk` gives and the digest of each file's content, read now; "" where it cannot be read.
+
+    `look` gets both of each part, in the process that has read it; the plain values that it makes of them come last.
+    """
+    found = _parts(root, jobs, look or (lambda rows, digests: None))
+    entries = [Entry._make(row) for rows, _, _ in found for row in rows]
+    digests = {path: digest for _, digests, _ in found for path, digest in digests.items()}
+    return entries, digests, [seen for _, _, seen in found]
+
+
+def _parts(root: Path, jobs: Jobs, look: Look | None = None) -> list[tuple[list[Row], Digests, Any]]:
     units = _units(root)
     count = len(units) * _FILES_PER_UNIT
     step = len(units) // cut(count, jobs) + 1
     parts = list(pairwise(["", *units[step::step], ""]))
-    return spread(partial(_part, root, read), parts, count, jobs)
+    if look is None or not isinstance(jobs, Executor):
+        return spread(partial(_part, root, look), parts, count, jobs)
+    found = spread(partial(_part, root, _nothing), parts, count, jobs)  # `look` may know more than one likes to send
+    return [(rows, digests, look(rows, digests)) for rows, digests, _ in found]
 
 
-def _part(root: Path, read: bool, part: tuple[str, str]) -> tuple[list[_Row], list[str]]:
+def _nothing(rows: list[Row], digests: Digests) -> None:
+    """What an executor's workers look for."""
+
+
+def _part(root: Path, look: Look | None, part: tuple[str, str]) -> tuple[list[Row], Digests, Any]:
     start, stop = part
-    digests: list[str] = []
-    return _rows(root, start, stop, digests if read else None), digests
+    digests: Digests = {}
+    rows = _rows(root, start, stop, None if look is None else digests)
+    return rows, digests, look and look(rows, digests)
 
 
 def _units(root: Path) -> list[str]:
@@ -96,9 +112,9 @@ def _folder_names(path: Path) -> list[str]:
         return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
 
 
-def _rows(root: Path, start: str = "", stop: str = "", digests: list[str] | None = None) -> list[_Row]:
+def _rows(root: Path, start: str = "", stop: str = "", digests: Digests | None = None) -> list[Row]:
     """The rows of a walk; `digests` gets that of each file's content, where it is given."""
-    rows: list[_Row] = []
+    rows: list[Row] = []
     try:
         fd = os.open(root, READ_FOLDER)
     except OSError as error:
@@ -120,7 +136,7 @@ def _rows(root: Path, start: str = "", stop: str = "", digests: list[str] | None
     return rows
 
 
-def _walk(fd: int, prefix: str, rows: list[_Row], start: list[str], stop: list[str], digests: list[str] | None) -> None:
+def _walk(fd: int, prefix: str, rows: list[Row], start: list[str], stop: list[str], digests: Digests | None) -> None:
     names = sorted(os.listdir(fd))
     if stop:  # first, since it cuts at the end
         del names[bisect_left(names, stop[0]) if len(stop) == 1 else bisect_right(names, stop[0]) :]
@@ -138,7 +154,7 @@ def _walk(fd: int, prefix: str, rows: list[_Row], start: list[str], stop: list[s
             owner, group, changed = status.st_uid, status.st_gid, status.st_ctime_ns
             rows.append((path, kind, mode & 0o7777, owner, group, size, status.st_mtime_ns, changed, target))
             if digests is not None and kind == FILE:
-                digests.append(hash_file(name, fd, status.st_size))
+                digests[path] = hash_file(name, fd, status.st_size)
         if kind == FOLDER:
             child = os.open(name, READ_FOLDER, dir_fd=fd)
             try:
@@ -187,7 +203,7 @@ def _part_differing(root: Path, part: tuple[Sequence[Entry], str, str]) -> list[
     return _differing(before, _rows(root, start, stop))
 
 
-def _differing(before: Sequence[Entry], after: Sequence[_Row]) -> list[str]:
+def _differing(before: Sequence[Entry], after: Sequence[Row]) -> list[str]:
     if before == after:
         return []
     old, new = {entry.path: entry for entry in before}, {row[0]: row for row in after}

@@ -19,7 +19,7 @@ from typing import Any
 
 from migrator.engine import files
 from migrator.engine.ledger import is_run_id
-from migrator.engine.listing import FILE, Entry, hash_bytes, hash_files, new_digest, walk_shared
+from migrator.engine.listing import FILE, Entry, Row, hash_bytes, hash_files, new_digest, walk_shared
 from migrator.errors import CareNeeded, UsageError
 
 COPIED, LINKED = "copied", "linked"
@@ -114,7 +114,8 @@ def of_root(backups: Path, root: Path) -> list[Run]:
 # -- manifests
 
 
-Texts = tuple[bytes, str]
+Texts = tuple[bytes, str]  # a manifest as it is written, the digest of its tree
+Lines = tuple[int, bytes, bytes]  # how many; as they are written; as they count for the digest of the tree
 
 
 @dataclass(frozen=True)
@@ -126,35 +127,13 @@ class Manifest:
 
     @cached_property
     def _texts(self) -> Texts:
-        """The body of the manifest's file, and the digest of the tree."""
-        digests = self.digests
-        body: list[bytes] = []
-        seal = new_digest()
-        names = "".join([entry.path + entry.target for entry in self.entries])
-        plain = names.isprintable() and '"' not in names
-        heads: dict[tuple[str, int, int, int], tuple[str, str]] = {}  # most entries have one of a few
-        lines: list[str] = []
-        timeless: list[str] = []
-        for path, kind, mode, uid, gid, size, mtime, ctime, target in self.entries:
-            head = heads.get((kind, mode, uid, gid))
-            if head is None:
-                head = heads[kind, mode, uid, gid] = (f"{kind}\t{mode:o}\t{uid}\t{gid}\t", f"{kind}\t{mode:o}\t")
-            if plain:
-                rest = f"{digests.get(path, '-')}\t{path}\t{target}\n"
-            else:
-                rest = f"{digests.get(path, '-')}\t{_text(path)}\t{_text(target)}\n"
-            lines.append(f"{head[0]}{size}\t{mtime}\t{ctime}\t{rest}")
-            timeless.append(head[1] + rest)
-            if len(lines) == _TOGETHER:  # a line is four times its bytes while it stands alone
-                body.append("".join(lines).encode())
-                seal.update("".join(timeless).encode())
-                lines, timeless = [], []
-        seal.update("".join(timeless).encode())
-        return b"".join([*body, "".join(lines).encode()]), seal.hexdigest()
+        """The manifest's file, and the digest of the tree."""
+        starts = range(0, len(self.entries), _TOGETHER)  # a line is four times its bytes while it stands alone
+        return sealed(lines_of(self.entries[start : start + _TOGETHER], self.digests) for start in starts)
 
     def texts(self) -> Texts:
         """The manifest as it is written, and the digest of the tree, as plain values."""
-        return self.render(), self.digest()
+        return self._texts
 
     def digest(self) -> str:
         """One digest for the tree: paths, kinds, modes, contents; no times, so equal trees have equal digests."""
@@ -162,8 +141,41 @@ class Manifest:
 
     def render(self) -> bytes:
         """A line an entry (kind, mode, owner, group, size, times in ns, digest, path, link), then their seal."""
-        body = self._texts[0]
-        return body + json.dumps({"entries": len(self.entries), "sha256": hash_bytes(body)}).encode() + b"\n"
+        return self._texts[0]
+
+
+def lines_of(entries: Sequence[Row], digests: Mapping[str, str]) -> Lines:
+    """The lines of some entries of a manifest, and the shorter ones that the digest of the tree is made of."""
+    names = "".join([entry[0] + entry[8] for entry in entries])
+    plain = names.isprintable() and '"' not in names
+    heads: dict[tuple[str, int, int, int], tuple[str, str]] = {}  # most entries have one of a few
+    lines: list[str] = []
+    timeless: list[str] = []
+    for path, kind, mode, uid, gid, size, mtime, ctime, target in entries:
+        head = heads.get((kind, mode, uid, gid))
+        if head is None:
+            head = heads[kind, mode, uid, gid] = (f"{kind}\t{mode:o}\t{uid}\t{gid}\t", f"{kind}\t{mode:o}\t")
+        if plain:
+            rest = f"{digests.get(path) or '-'}\t{path}\t{target}\n"
+        else:
+            rest = f"{digests.get(path) or '-'}\t{_text(path)}\t{_text(target)}\n"
+        lines.append(f"{head[0]}{size}\t{mtime}\t{ctime}\t{rest}")
+        timeless.append(head[1] + rest)
+    return len(lines), "".join(lines).encode(), "".join(timeless).encode()
+
+
+def sealed(parts: Iterable[Lines]) -> Texts:
+    """A manifest from all its lines, in order, and the digest of the tree."""
+    count = 0
+    bodies: list[bytes] = []
+    tree = new_digest()
+    for lines, body, timeless in parts:
+        count += lines
+        bodies.append(body)
+        tree.update(timeless)
+    body = b"".join(bodies)
+    seal = json.dumps({"entries": count, "sha256": hash_bytes(body)}).encode()
+    return body + seal + b"\n", tree.hexdigest()
 
 
 def _text(text: str) -> str:
