@@ -22,6 +22,20 @@ if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usa
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
+def _children() -> set[int]:
+    """The children of this process, those that have ended and wait to be seen off among them."""
+    lists = Path("/proc/self/task").glob("*/children")
+    return {int(child) for text in lists for child in text.read_text().split()}
+
+
+@pytest.fixture
+def childless() -> Iterator[None]:
+    """Nothing is left of the children of a test."""
+    before = _children()
+    yield
+    assert _children() <= before
+
+
 def write_literal(folder: Path, literal: dict[str, Any]) -> None:
     """Text, bytes and documents (a dict whose name ends in .json) become files, other dicts folders."""
     folder.mkdir(parents=True, exist_ok=True)
