@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +13,6 @@ from migrator.engine.ledger import Applied
 from migrator.engine.snapshots import Manifest, manifest_of
 from migrator.engine.survey import Surveyed
 from migrator.engine.tokens import Hit, Tokens
-from migrator.engine.tree import Placed
 from migrator.engine.workers import Jobs
 from migrator.plan import Plan
 from migrator.store import mappings
@@ -26,11 +25,14 @@ LEFTOVERS_PER_FILE = 100
 
 @dataclass(frozen=True)
 class Build:
-    """A tree that is written but not yet proven. `expected` maps each file of it to its digest."""
+    """A tree that is written but not yet proven.
+
+    `digests` are those before and after of each file, by its path today; `expected` maps each file of the tree to its.
+    """
 
     root: Path
     before: Manifest
-    placed: Sequence[Placed]
+    digests: Mapping[str, tuple[str, str]]
     expected: dict[str, str]
     problems: tuple[Problem, ...]
 
@@ -88,14 +90,14 @@ class Building:
         built = self._tree.finish(plan.recipe)
         source, link, surveyed = plan.before.root, self._link, self._surveyed
         entries = listing.as_linked(source, plan.entries, is_payload, self._jobs) if link else plan.entries
-        expected = {placed.target: placed.after for placed in built.placed if placed.after}
+        expected = {plan.places[path]: after for path, (_, after) in built.digests.items() if after}
         expected |= {path: listing.hash_bytes(data) for path, data in plan.recipe.additions.items()}
-        before = manifest_of(entries, {placed.source: placed.before for placed in built.placed})
+        before = manifest_of(entries, {path: before for path, (before, _) in built.digests.items()})
         rewritten = plan.recipe.contents
         seen = (hit for hit in surveyed.hits if hit.token in self._old_names and hit.path not in rewritten)
         hits = sorted([*built.hits, *(hit._replace(path=plan.places[hit.path]) for hit in seen)])
         problems = ordered([*plan.problems, *leftovers(hits)])
-        return Build(self._root, before, built.placed, expected, tuple(problems))
+        return Build(self._root, before, built.digests, expected, tuple(problems))
 
 
 def leftovers(hits: Iterable[Hit]) -> list[Problem]:
@@ -131,4 +133,4 @@ def record(build: Build, plan: Plan, run_id: str, applied: Sequence[Applied]) ->
     tree.add(build.root, own)
     tree.finish_folder(str(plan.before.root), str(build.root), plan.entries[0], "")
     expected = build.expected | {path: listing.hash_bytes(data) for path, data in own.items()}
-    return Build(build.root, build.before, build.placed, expected, build.problems)
+    return Build(build.root, build.before, build.digests, expected, build.problems)

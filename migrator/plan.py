@@ -112,8 +112,13 @@ class Plan:
 
     @cached_property
     def bytes_needed(self) -> int:
-        """Disk that the new tree takes, in bytes, each thing rounded up to whole blocks."""
-        return sum(-(-max(entry.size, 1) // 4096) * 4096 for entry in self.entries)
+        """Disk that the new tree takes, in bytes."""
+        return room(self.entries)
+
+
+def room(entries: Iterable[Entry]) -> int:
+    """Disk that things take, in bytes, each rounded up to whole blocks of 4,096."""
+    return 4096 * sum([(entry.size or 1) + 4095 >> 12 for entry in entries])
 
 
 def make(
@@ -337,8 +342,11 @@ def _right(store: Inventory) -> int:
 
 
 def _reaching(store: Inventory) -> dict[str, tuple[int, int]]:
-    reached: set[Key] = {key for key in store.gens if key[0] not in PARENT_STAGE}
-    for stage in PARENT_STAGE:  # essays before evaluations
-        reached |= {key for key, gen in store.gens.items() if key[0] == stage and gen.parent_key in reached}
-    right, total = Counter(key[0] for key in reached), Counter(key[0] for key in store.gens)
+    reached: set[Key] = set()
+    right, total = dict.fromkeys(STAGES, 0), Counter(stage for stage, _ in store.gens)
+    for stage in STAGES:  # drafts before essays before evaluations
+        known = len(reached)
+        keys = ((key, gen) for key, gen in store.gens.items() if key[0] == stage)
+        reached.update([key for key, gen in keys if stage not in PARENT_STAGE or gen.parent_key in reached])
+        right[stage] = len(reached) - known
     return {stage: (right[stage], total[stage]) for stage in STAGES}

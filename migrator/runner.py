@@ -26,7 +26,7 @@ from migrator.engine.snapshots import Run
 from migrator.engine.steps import Step
 from migrator.engine.workers import Beside
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain, described
-from migrator.plan import Plan
+from migrator.plan import Plan, room
 from migrator.site import Outcome, RunFailed, Site, copy_mappings, settle
 from migrator.store.inventory import Inventory
 from migrator.store.layout import LEDGER, is_payload
@@ -132,8 +132,9 @@ def require_proof(site: Site, plan: Plan, override: str = "") -> None:
 def require_space(site: Site, plan: Plan) -> None:
     """Raise MigratorError where the new tree would not fit on the disk."""
     free = shutil.disk_usage(site.place.real.parent if site.place.linked else site.backups).free
-    written = [entry for entry in plan.entries if not is_payload(entry.path)] if site.link else plan.entries
-    needed = replace(plan, entries=written).bytes_needed
+    needed = plan.bytes_needed
+    if site.link:
+        needed -= room(entry for entry in plan.entries if is_payload(entry.path))
     if free < needed:
         raise MigratorError(
             f"the new tree needs {needed / 1e6:,.1f} MB and {free / 1e6:,.1f} MB are free",

@@ -99,9 +99,9 @@ def _attributes(plan: Plan, then: Mapping[str, Entry], new: Collection[str], row
 
 def _payload(build: Build, plan: Plan) -> Iterable[str]:
     """What no step rewrites has the bytes that it had."""
-    for placed in build.placed:
-        if placed.before != placed.after and placed.source not in plan.recipe.contents:
-            yield f"{placed.target} is not the copy of {placed.source}"
+    for path, (before, after) in build.digests.items():
+        if before != after and path not in plan.recipe.contents:
+            yield f"{plan.places[path]} is not the copy of {path}"
 
 
 def _generations(build: Build, plan: Plan, share: Share) -> Iterable[str]:

@@ -54,15 +54,6 @@ class Recipe:
     read: Mapping[str, bytes] = field(default_factory=dict)
 
 
-class Placed(NamedTuple):
-    """One file or link of a build: where it came from, where it went, and the digests of both contents."""
-
-    source: str
-    target: str
-    before: str
-    after: str
-
-
 class _Member(NamedTuple):
     """What is to be done with a file or link: its name then, its new content (None: it stays), what is known of it."""
 
@@ -85,9 +76,9 @@ class _Folder(NamedTuple):
 
 @dataclass(frozen=True)
 class Built:
-    """A finished copy: what was placed, sorted by source, and where tokens were found."""
+    """A finished copy: by its path today the digests before and after of all but folders ("" of a link); the hits."""
 
-    placed: list[Placed]
+    digests: dict[str, tuple[str, str]]
     hits: list[Hit]
 
 
@@ -181,9 +172,10 @@ class Building:
         add(self._target, recipe.additions, unfinished)
         for entry in reversed(self._spine):
             finish_folder(str(self._source), str(self._target), entry, self._places[entry.path])
-        places = self._places
-        placed = [Placed(path, places[path], *digests) for pairs, _, _ in copied for path, *digests in pairs]
-        return Built(sorted(placed), sorted(Hit(*hit) for _, hits, _ in copied for hit in hits))
+        digests: dict[str, tuple[str, str]] = {}
+        for pairs, _, _ in copied:
+            digests.update(pairs)
+        return Built(digests, sorted(Hit(*hit) for _, hits, _ in copied for hit in hits))
 
 
 class _Progress:
@@ -247,12 +239,13 @@ def _ranges(entries: Sequence[Entry], jobs: Jobs) -> list[tuple[int, int]]:
     return list(pairwise([*cuts, len(entries)]))
 
 
-_Copied = tuple[list[tuple[str, str, str]], list[tuple[str, int, str]], int]  # paths with both digests; hits; bytes
+_Pairs = list[tuple[str, tuple[str, str]]]  # (path today, digests before and after)
+_Copied = tuple[_Pairs, list[tuple[str, int, str]], int]  # and the hits, and how many bytes
 
 
 def _copy_chunk(source: str, target: str, tokens: Tokens | None, folders: list[_Folder]) -> _Copied:
     """Copy some folders; of each member its path today and its digests before and after."""
-    digests: list[tuple[str, str, str]] = []
+    digests: _Pairs = []
     batch = Batch(tokens) if tokens else None
     holders = {folder.path.rpartition("/")[0] for folder in folders}
     unfinished: list[tuple[Entry, str]] = []
@@ -285,9 +278,7 @@ def _copy_once(copy: Callable[[list[_Folder]], _Copied], target: Path, folders: 
     return copied
 
 
-def _copy_members(
-    source: str, target: str, folder: _Folder, batch: Batch | None, digests: list[tuple[str, str, str]], ends: bool
-) -> None:
+def _copy_members(source: str, target: str, folder: _Folder, batch: Batch | None, digests: _Pairs, ends: bool) -> None:
     """Copy what lies directly in a folder; it gets its own attributes too, where nothing else will lie in it."""
     start = len(folder.path) + 1 if folder.path else 0  # where a member's own name begins
     below = f"{folder.target}/" if folder.target else ""
@@ -301,13 +292,13 @@ def _copy_members(
                 if entry.kind == LINK:
                     files.symlink(entry.target, name, dir_fd=to_fd)
                     files.set_link_attributes(name, _owner(entry), entry.mtime_ns, dir_fd=to_fd)
-                    digests.append((path, "", ""))
+                    digests.append((path, ("", "")))
                 elif member.linked:
-                    digests.append((path, *_link_file(from_fd, to_fd, member, below + name, batch)))
+                    digests.append((path, _link_file(from_fd, to_fd, member, below + name, batch)))
                 elif member.read is not None:
-                    digests.append((path, *_write_file(f"{source}/{path[start:]}", to_fd, member, below + name, batch)))
+                    digests.append((path, _write_file(f"{source}/{path[start:]}", to_fd, member, below + name, batch)))
                 else:
-                    digests.append((path, *_copy_file(path[start:], from_fd, to_fd, member, below + name, batch)))
+                    digests.append((path, _copy_file(path[start:], from_fd, to_fd, member, below + name, batch)))
             if ends and folder.entry:
                 _finish_folder(from_fd, to_fd, target, folder.entry)
         finally:

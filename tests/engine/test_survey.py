@@ -13,7 +13,7 @@ import pytest
 from migrator.engine import files, listing, survey, tree
 from migrator.engine.listing import BLOCK, FILE, Entry
 from migrator.engine.tokens import Tokens
-from migrator.engine.tree import Placed, Recipe
+from migrator.engine.tree import Recipe
 from tests.engine.trees import everything, make
 from tests.torture.disks import IMAGES, Unavailable, mounted
 
@@ -97,7 +97,7 @@ def test_what_was_surveyed_is_copied_alike(store: Path, kernel: str, monkeypatch
     if kernel != "copies":
         monkeypatch.setattr(os, "copy_file_range", refuse)
     built = tree.build(entries, store, store.with_name("t"), Recipe(), digests=known, jobs=1)
-    assert built.placed == alone.placed
+    assert built.digests == alone.digests
     assert everything(store.with_name("t")) == everything(store.with_name("alone")) == everything(store)
 
 
@@ -129,7 +129,7 @@ def test_a_surveyed_file_is_neither_hashed_nor_searched_again(store: Path) -> No
     built = tree.build(
         entries, store, store.with_name("t"), Recipe(), tokens=Tokens(["old1"]), digests={"a": "noted"}, jobs=1
     )
-    assert Placed("a", "a", "noted", "noted") in built.placed
+    assert built.digests["a"] == ("noted", "noted")
     assert "a" not in {hit.path for hit in built.hits}
     rewriting = Recipe(contents={"a": b"old1"})
     built = tree.build(

@@ -19,7 +19,7 @@ import pytest
 
 from migrator.engine import files, listing, tree, workers
 from migrator.engine.tokens import Hit, Tokens
-from migrator.engine.tree import Placed, Recipe
+from migrator.engine.tree import Recipe
 from migrator.errors import MigratorError, TryAgain
 from tests.engine.trees import To, everything, make, names, root_only
 
@@ -382,12 +382,11 @@ def test_any_number_of_workers_makes_the_same_tree(tmp_path: Path) -> None:
 
 
 def test_what_was_placed_is_told(tmp_path: Path) -> None:
-    """Source, target and both digests of every file; links have none; sorted by source."""
+    """Both digests of every file by its path today; links have none."""
     source = make(tmp_path / "s", {"b": b"1", "a": b"2", "aa/l": To("x")})
     built = tree.build(listing.walk(source), source, tmp_path / "t", Recipe({"a": "c"}, {"b": b"3"}), jobs=1)
     one, two, three = (hashlib.sha256(data).hexdigest() for data in (b"1", b"2", b"3"))
-    expected = [Placed("a", "c", two, two), Placed("aa/l", "aa/l", "", ""), Placed("b", "b", one, three)]
-    assert built.placed == expected
+    assert built.digests == {"a": (two, two), "aa/l": ("", ""), "b": (one, three)}
 
 
 def test_contents_may_be_made_where_a_file_is_copied(tmp_path: Path) -> None:
@@ -399,8 +398,12 @@ def test_contents_may_be_made_where_a_file_is_copied(tmp_path: Path) -> None:
     built = tree.build(listing.walk(source), source, tmp_path / "t", recipe, tokens=Tokens(["old", "OLD"]), jobs=1)
     assert names(tmp_path / "t") == {"a": b"OLD", "b": b"old", "c": b"x"}
     assert [(tmp_path / "t" / name).stat().st_mtime_ns == 5 for name in "abc"] == [False, True, False]
-    assert [place.after for place in built.placed] == [listing.hash_bytes(data) for data in (b"OLD", b"old", b"x")]
-    assert [place.before for place in built.placed] == [listing.hash_bytes(data) for data in (b"old", b"old", b"")]
+    assert [after for _, after in built.digests.values()] == [
+        listing.hash_bytes(data) for data in (b"OLD", b"old", b"x")
+    ]
+    assert [before for before, _ in built.digests.values()] == [
+        listing.hash_bytes(data) for data in (b"old", b"old", b"")
+    ]
     assert built.hits == [Hit("a", 1, "OLD"), Hit("b", 1, "old")]
 
 
@@ -430,7 +433,7 @@ def test_files_of_every_size_are_whole(tmp_path: Path, size: int) -> None:
     built = tree.build(listing.walk(source), source, tmp_path / "t", Recipe(), tokens=Tokens(["zzz"]), jobs=1)
     digest = hashlib.sha256(data[:size]).hexdigest()
     assert (tmp_path / "t/x").read_bytes() == data[:size]
-    assert built.placed == [Placed("x", "x", digest, digest)]
+    assert built.digests == {"x": (digest, digest)}
     assert listing.hash_files(tmp_path / "t", ["x"]) == {"x": digest}
 
 
