@@ -32,7 +32,7 @@ SHARES = frozenset({"btrfs", "xfs", "bcachefs"})
 NEVER_EXCHANGES = ("fuse", "nfs", "9p", "cifs", "smb", "ceph")
 _KERNEL = (3, 15)  # the first with renameat2
 _BLOCK = 4096
-_LIBRARIES = ("click", "pandas", "structlog", "rich", "dagster")
+_LIBRARIES = ("click", "orjson", "pandas", "structlog", "rich", "dagster")
 
 
 @dataclass(frozen=True)

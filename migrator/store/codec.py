@@ -1,6 +1,8 @@
 """JSON as the store writes it: read strictly, written with every value as it was read. Pure: opens no file.
 
-The standard library does the reading: fast codecs refuse NaN and turn 30-digit integers into floats.
+A fast codec may drop a key that stands twice, or make a float of a 30-digit integer, and refuses NaN. So what it reads
+counts only where it writes the very same bytes again, as it does for what we write ourselves. All else is read by the
+standard library.
 """
 
 from __future__ import annotations
@@ -8,6 +10,8 @@ from __future__ import annotations
 import json
 from json.encoder import encode_basestring as _quoted
 from typing import Any
+
+import orjson
 
 MAX_BYTES = 32 << 20  # a record of more than this is no record; it must end in an error, not in memory
 MAX_DEPTH = 200  # far above any record, far below the interpreter's own limit
@@ -33,6 +37,24 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_pairs)
 
 def loads(data: bytes) -> Document:
     """The object that the bytes hold. NaN, Infinity and big integers are kept; anything doubtful is InvalidJson."""
+    value = _quickly(data)
+    return _strictly(data) if value is None else value
+
+
+def _quickly(data: bytes) -> Document | None:
+    """The object, where the bytes are written as `dumps` would: then nothing of them can have been lost."""
+    try:
+        value = orjson.loads(data)
+        same = orjson.dumps(value, option=orjson.OPT_INDENT_2) == data
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return None
+    if len(data) > MAX_DEPTH**2 and _is_deep(data, value):  # so deep, the indents alone are as many bytes
+        return None
+    return value if same and type(value) is dict else None
+
+
+def _strictly(data: bytes) -> Document:
+    """The object as the standard library reads it."""
     if data.startswith(b"\xef\xbb\xbf"):
         raise InvalidJson("starts with a byte order mark")
     try:
@@ -50,7 +72,7 @@ def loads(data: bytes) -> Document:
         raise InvalidJson(str(error)) from None
     if not isinstance(value, dict):
         raise InvalidJson("is not an object")
-    if text.count("{") + text.count("[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+    if _is_deep(data, value):
         raise InvalidJson("is nested too deeply")
     if "\\u" in text and _has_surrogate(value):
         raise InvalidJson("contains a lone surrogate")
@@ -72,6 +94,10 @@ def _has_surrogate(value: object) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
+def _is_deep(data: bytes, value: object) -> bool:
+    return data.count(b"{") + data.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH
 
 
 def _depth(value: object) -> int:

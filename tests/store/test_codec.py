@@ -50,6 +50,75 @@ def test_loads_reads_what_json_reads_in_any_layout(document: dict[str, Any], ind
     assert same(loads(text.encode()), json.loads(text))
 
 
+def read(reader: Any, data: bytes) -> Any:
+    """What a reader makes of some bytes: a value, or the class of its refusal."""
+    try:
+        return reader(data)
+    except InvalidJson:
+        return InvalidJson
+
+
+@given(DOCUMENTS, st.sampled_from([None, 1, 2]), st.booleans(), st.data())
+def test_the_quick_way_reads_what_the_strict_one_does_or_nothing(
+    document: dict[str, Any], indent: Any, ascii: bool, draw: st.DataObject
+) -> None:
+    """In any layout, and where some bytes are left out, doubled or others."""
+    data = json.dumps(document, indent=indent, ensure_ascii=ascii).encode()
+    start = draw.draw(st.integers(0, len(data)))
+    end = draw.draw(st.integers(start, len(data)))
+    middle = draw.draw(st.sampled_from([b"", data[start:end], data[start:end] * 2, b"-", b"0", b"9" * 30, b"1e400"]))
+    for some in (data, data[:start] + middle + data[end:]):
+        found = codec._quickly(some)
+        assert found is None or same(found, read(codec._strictly, some))
+
+
+@pytest.mark.parametrize(
+    ("member", "quick"),
+    [
+        ("1", True),
+        ("-1.5", True),
+        ("18446744073709551615", True),
+        ("18446744073709551616", False),
+        ("123456789012345678901234567890", False),
+        ("-0", False),
+        ("-0.0", True),
+        ("1.0", True),
+        ("1e16", None),  # that is for orjson to say
+        ("1e+16", None),
+        ("1e400", False),
+        ("0.10000000000000001", False),
+        ("NaN", False),
+        ('"é"', True),
+        ('"\\u00e9"', False),
+        ('"\\/"', False),
+        ("[]", True),
+        ("{}", True),
+        ('1,\n  "a": 1', False),
+    ],
+)
+def test_what_is_read_quickly(member: str, quick: bool | None) -> None:
+    """Only what is written again to the letter; all is read alike."""
+    data = f'{{\n  "a": {member}\n}}'.encode()
+    if quick is not None:
+        assert (codec._quickly(data) is not None) == quick
+    assert same(read(loads, data), read(codec._strictly, data))
+
+
+@pytest.mark.parametrize("depth", [codec.MAX_DEPTH - 1, codec.MAX_DEPTH, codec.MAX_DEPTH + 1, 260])
+def test_depth_is_judged_either_way(depth: int) -> None:
+    """However a document is read, one that is nested too deeply is none."""
+    value: Any = 1
+    for _ in range(depth):
+        value = {"a": value}
+    data = json.dumps(value, indent=2).encode()
+    assert (codec._quickly(data) is not None) == (depth <= codec.MAX_DEPTH)
+    if depth > codec.MAX_DEPTH:
+        with pytest.raises(InvalidJson, match="nested too deeply"):
+            loads(data)
+    else:
+        assert same(loads(data), value)
+
+
 @pytest.mark.parametrize(
     ("text", "written"),
     [
