@@ -190,7 +190,8 @@ def _execute(site: Site, plan: Plan, note: str, ahead: Ahead) -> Outcome:
         raise
     copy_mappings(site)
     site.notify("committed", run_id=run.run_id)
-    return Outcome("committed", plan, snapshots.read(folder), tuple(done.problems))
+    rest = (plan_of_tree, done, finished, scores, surveyed)
+    return Outcome("committed", plan, snapshots.read(folder), tuple(done.problems), rest=rest)
 
 
 def _proven(

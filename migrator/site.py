@@ -80,13 +80,17 @@ class Site:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended: `status` is committed, up-to-date, refused, rolled-back, as-before, adopted."""
+    """How a command ended: `status` is committed, up-to-date, refused, rolled-back, as-before, adopted.
+
+    `rest` is what else it has in memory: who ends soon need not wait until that is freed.
+    """
 
     status: str
     plan: Plan | None = None
     run: Run | None = None
     problems: tuple[Problem, ...] = ()
     details: tuple[str, ...] = ()
+    rest: object = field(default=None, repr=False, compare=False)
 
 
 class RunFailed(MigratorError):
