@@ -389,6 +389,26 @@ def test_what_was_placed_is_told(tmp_path: Path) -> None:
     assert built.digests == {"a": (two, two), "aa/l": ("", ""), "b": (one, three)}
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_comes_later_may_say_later_what_it_holds(tmp_path: Path, jobs: int) -> None:
+    """The rest is copied meanwhile; a later file that nobody speaks of is copied as well, and times are kept."""
+    source = make(tmp_path / "s", {"a/b/c": b"1", "t/one": b"old", "t/two": b"stays", "top": b"x"})
+    os.utime(source / "t", ns=(5, 5))
+    target = tmp_path / "t"
+    later = {"t/one", "t/two", "top", "nowhere"}
+    told: list[tuple[int, int]] = []
+    options = {"later": later, "jobs": jobs, "progress": lambda *done: told.append(done)}
+    with tree.Building(listing.walk(source), source, target, Recipe(), **options) as building:  # type: ignore[arg-type]
+        assert not (target / "t/one").exists()
+        built = building.finish(Recipe(contents={"t/one": b"new"}, additions={"t/three": b"3"}))
+    contents = {path: data for path, data in names(target).items() if data is not None}
+    assert contents == {"a/b/c": b"1", "t/one": b"new", "t/two": b"stays", "t/three": b"3", "top": b"x"}
+    assert built.digests["t/one"] == (listing.hash_bytes(b"old"), listing.hash_bytes(b"new"))
+    assert built.digests.keys() == {"a/b/c", "t/one", "t/two", "top"}
+    assert (target / "t").stat().st_mtime_ns == 5
+    assert told[-1][0] >= len(later) - 1
+
+
 def test_contents_may_be_made_where_a_file_is_copied(tmp_path: Path) -> None:
     """A function of the old bytes; None leaves the file as it is, its time too."""
     source = make(tmp_path / "s", {"a": b"old", "b": b"old", "c": b""})
