@@ -64,6 +64,5 @@ class Ahead:
             return scores_of(self._store), Surveyed()
         os.write(self._ask, b".")
         scores, digests, hits = self._child.result()
-        return {gen_id: Score(*score) for gen_id, score in scores.items()}, Surveyed(
-            digests, [Hit(*hit) for hit in hits]
-        )
+        surveyed = Surveyed(digests, [Hit(*hit) for hit in hits])
+        return {gen_id: Score(*score) for gen_id, score in scores.items()}, surveyed

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from migrator.engine import files, ledger, listing, tree
 from migrator.engine.ledger import Applied
@@ -37,9 +36,9 @@ class Build:
     problems: tuple[Problem, ...]
 
 
-def run(plan: Plan, root: Path, **options: Any) -> Build:
-    """Copy the live tree to `root`, as the plan says. For `options` see Building."""
-    with Building(plan, root, **options) as building:
+def run(plan: Plan, root: Path, *, jobs: Jobs = None) -> Build:
+    """Copy the live tree to `root`, as the plan says, without what is made anew from the result."""
+    with Building(plan, root, jobs=jobs) as building:
         return building.finish(plan)
 
 

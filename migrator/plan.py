@@ -103,7 +103,7 @@ class Plan:
         current = {gen_id for _, gen_id in self.after.gens}
         return {old for _, old, new in self.mapping if old != new} - current
 
-    @property
+    @cached_property
     def rebuilt(self) -> tuple[str, ...]:
         """Paths of what the run makes anew from the result: the derived tables that are ours, and every manifest."""
         paths = rebuilt_paths(self.after)

@@ -150,31 +150,17 @@ def _execute(site: Site, plan: Plan, note: str, ahead: Ahead) -> Outcome:
     folder = site.folder(run.run_id)
     try:
         journal.write(site.place.state, Journal(journal.UPGRADE, run.run_id, str(folder)))
-        scores, surveyed = ahead.seen()
-        new = Path(run.tree)
-        with Building(
-            plan, new, surveyed=surveyed, link=site.link, jobs=site.jobs, progress=site.progress
-        ) as building:  # generations are copied from here on, while this process makes what is made anew from them
-            site.notify("run", folder=str(folder), run_id=run.run_id, steps=run.steps)
-            for problem in plan.problems:
-                if problem.kind == ID_COLLISION:
-                    site.notify("collision", level="critical", **problem.row())
-            site.notify("phase", name="tables", generations=len(plan.after.gens))
-            plan_of_tree = rebuild.in_plan(plan, scores, jobs=site.jobs)
-            files_to_copy = sum(entry.kind != listing.FOLDER for entry in plan.entries)
-            site.notify("phase", name="build", files=files_to_copy, bytes=sum(e.size for e in plan.entries))
-            done = building.finish(plan_of_tree)
+        plan_of_tree, done, also = _built(site, folder, plan, run, ahead)
         applied = _applied(site, plan, run, note)
         done = build.record(done, plan, run.run_id, applied)
         site.notify("phase", name="verify", files=len(done.expected))
-        also = partial(rebuild.changed_scores, plan, scores, new)
         finished, before, after = _proven(site, folder, plan_of_tree, done, also)
-        displaced = site.place.real if run.linked else new
+        displaced = site.place.real if run.linked else done.root
         run = run.with_(before=before, after=after, ended=applied[-1].end, tree=str(displaced))
         snapshots.write(folder, run)
         site.notify("phase", name="commit")
         ending = partial(_end, site, folder, run)
-        commit.run(site.place, new, done.before.entries, finished, jobs=site.jobs, after=ending)
+        commit.run(site.place, done.root, done.before.entries, finished, jobs=site.jobs, after=ending)
     except CareNeeded as error:
         page = incident.record(site, run, "upgrade", phase.name, error, plan.entries)
         error.incident = str(page) if page else None
@@ -190,8 +176,28 @@ def _execute(site: Site, plan: Plan, note: str, ahead: Ahead) -> Outcome:
         raise
     copy_mappings(site)
     site.notify("committed", run_id=run.run_id)
-    rest = (plan_of_tree, done, finished, scores, surveyed)
+    rest = (plan_of_tree, done, finished, also)
     return Outcome("committed", plan, snapshots.read(folder), tuple(done.problems), rest=rest)
+
+
+def _built(
+    site: Site, folder: Path, plan: Plan, run: Run, ahead: Ahead
+) -> tuple[Plan, Build, Callable[[], Iterable[str]]]:
+    """Write the new tree. Returns the plan with what is made anew, what was built, and what tells changed scores."""
+    scores, surveyed = ahead.seen()
+    new = Path(run.tree)
+    with Building(  # generations are copied from here on
+        plan, new, surveyed=surveyed, link=site.link, jobs=site.jobs, progress=site.progress
+    ) as building:
+        site.notify("run", folder=str(folder), run_id=run.run_id, steps=run.steps)
+        for problem in plan.problems:
+            if problem.kind == ID_COLLISION:
+                site.notify("collision", level="critical", **problem.row())
+        site.notify("phase", name="tables", generations=len(plan.after.gens))
+        plan_of_tree = rebuild.in_plan(plan, scores, jobs=site.jobs)
+        files_to_copy = sum(entry.kind != listing.FOLDER for entry in plan.entries)
+        site.notify("phase", name="build", files=files_to_copy, bytes=sum(e.size for e in plan.entries))
+        return plan_of_tree, building.finish(plan_of_tree), partial(rebuild.changed_scores, plan, scores, new)
 
 
 def _proven(

@@ -63,12 +63,15 @@ Digests = dict[str, str]  # of files' contents, by path
 Look = Callable[[list[Row], Digests], Any]
 
 
-def read_back(root: Path, jobs: Jobs = None, look: Look | None = None) -> tuple[list[Entry], Digests, list[Any]]:
+def read_back(root: Path, jobs: Jobs, look: Look) -> tuple[list[Entry], Digests, list[Any]]:
     """What `walk` gives and the digest of each file's content, read now; "" where it cannot be read.
 
     `look` gets both of each part, in the process that has read it; the plain values that it makes of them come last.
     """
-    found = _parts(root, jobs, look or (lambda rows, digests: None))
+    if isinstance(jobs, Executor):  # `look` may know more than one likes to send
+        found = [(*part[:2], look(*part[:2])) for part in _parts(root, jobs, _nothing)]
+    else:
+        found = _parts(root, jobs, look)
     entries = [Entry._make(row) for rows, _, _ in found for row in rows]
     digests = {path: digest for _, digests, _ in found for path, digest in digests.items()}
     return entries, digests, [seen for _, _, seen in found]
@@ -79,10 +82,7 @@ def _parts(root: Path, jobs: Jobs, look: Look | None = None) -> list[tuple[list[
     count = len(units) * _FILES_PER_UNIT
     step = len(units) // cut(count, jobs) + 1
     parts = list(pairwise(["", *units[step::step], ""]))
-    if look is None or not isinstance(jobs, Executor):
-        return spread(partial(_part, root, look), parts, count, jobs)
-    found = spread(partial(_part, root, _nothing), parts, count, jobs)  # `look` may know more than one likes to send
-    return [(rows, digests, look(rows, digests)) for rows, digests, _ in found]
+    return spread(partial(_part, root, look), parts, count, jobs)
 
 
 def _nothing(rows: list[Row], digests: Digests) -> None:
@@ -92,8 +92,10 @@ def _nothing(rows: list[Row], digests: Digests) -> None:
 def _part(root: Path, look: Look | None, part: tuple[str, str]) -> tuple[list[Row], Digests, Any]:
     start, stop = part
     digests: Digests = {}
-    rows = _rows(root, start, stop, None if look is None else digests)
-    return rows, digests, look and look(rows, digests)
+    if look is None:
+        return _rows(root, start, stop), digests, None
+    rows = _rows(root, start, stop, digests)
+    return rows, digests, look(rows, digests)
 
 
 def _units(root: Path) -> list[str]:

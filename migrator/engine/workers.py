@@ -92,23 +92,21 @@ class Shared(Generic[P, T]):
     def __init__(self, function: Callable[[P], T], parts: Sequence[P], count: int, jobs: Jobs = None) -> None:
         self._function, self._parts, self._jobs = function, parts, jobs
         workers = min(processes(count, jobs), len(parts)) or 1
-        self._queue = _queue(len(parts))
-        take = partial(_take, function, parts, self._queue)
         self._children: list[Beside[list[tuple[int, T]]]] = []
-        try:
-            while len(self._children) < workers - 1:
+        with contextlib.ExitStack() as stack:
+            self._queue = _queue(len(parts))
+            stack.callback(os.close, self._queue)
+            take = partial(_take, function, parts, self._queue)
+            for _ in range(workers - 1):
                 self._children.append(Beside(take, count, workers))
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
+                stack.callback(self._children[-1].abandon)
+            self._end = stack.pop_all()
 
     def __enter__(self) -> Shared[P, T]:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for child in self._children:
-            child.abandon()
-        os.close(self._queue)
+        self._end.close()
 
     def results(self, done: Callable[[T], None] | None = None) -> list[T]:
         """The function of each part, in their order; `done` hears of each part that is finished here."""
