@@ -32,7 +32,7 @@ def run(
     place: Place,
     new: Path,
     live: Sequence[Entry],
-    finished: Sequence[Entry],
+    finished: Callable[[], Sequence[Entry]],
     *,
     link: str = "",
     jobs: Jobs = None,
@@ -40,20 +40,21 @@ def run(
 ) -> Path:
     """Switch the root to `new` and return where the displaced tree lies.
 
-    `live` and `finished` are the listings of both trees as they were proven; `after` runs when the switch has
-    happened, and its failure undoes the switch. Raises TryAgain where somebody wrote meanwhile, CareNeeded where
-    somebody wrote into both trees.
+    `live` is the listing of the tree that is there, `finished` gives that of the new one as it was proven, where it is
+    needed; `after` runs when the switch has happened, and its failure undoes the switch. Raises TryAgain where somebody
+    wrote meanwhile, CareNeeded where somebody wrote into both trees.
     """
     files.sync_file_system(new)
     listing.require_unchanged(place.real, live, jobs)
     old_link = place.root.readlink() if place.linked else None
+    times = live[0].mtime_ns, new.stat().st_mtime_ns
     displaced = exchange.switch(place, new, link)
     try:
-        _keep_times(displaced, live, place.real, finished)
+        _keep_times(displaced, place.real, times)
         exchange.sync_switch(place, displaced)
         late = listing.differences(displaced, live, jobs)
         if late:
-            _late_writer(place, displaced, finished, late)
+            _late_writer(place, displaced, finished(), late)
         if after:
             after()
     except CareNeeded:
@@ -61,7 +62,7 @@ def run(
     except BaseException as error:
         try:
             exchange.switch(place, displaced, str(old_link) if old_link else "")
-            _keep_times(place.real, live, new, finished)
+            _keep_times(place.real, new, times)
         except (OSError, MemoryError) as second:
             raise CareNeeded(
                 f"the trees are exchanged and could not be exchanged back ({second}) after a failure: {error}",
@@ -72,10 +73,10 @@ def run(
     return displaced
 
 
-def _keep_times(old: Path, live: Sequence[Entry], new: Path, finished: Sequence[Entry]) -> None:
-    """Both tops as they were listed: their own time is the one thing that the exchange may touch."""
-    exchange.keep_time(old, live[0].mtime_ns)
-    exchange.keep_time(new, finished[0].mtime_ns)
+def _keep_times(old: Path, new: Path, times: tuple[int, int]) -> None:
+    """Both tops as they were: their own time is the one thing that the exchange may touch."""
+    exchange.keep_time(old, times[0])
+    exchange.keep_time(new, times[1])
 
 
 def _late_writer(place: Place, displaced: Path, finished: Sequence[Entry], late: list[str]) -> None:

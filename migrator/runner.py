@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -154,13 +154,14 @@ def _execute(site: Site, plan: Plan, note: str, ahead: Ahead) -> Outcome:
         applied = _applied(site, plan, run, note)
         done = build.record(done, plan, run.run_id, applied)
         site.notify("phase", name="verify", files=len(done.expected))
-        finished, before, after = _proven(site, folder, plan_of_tree, done, also)
+        before, after = _proven(site, folder, plan_of_tree, done, also)
         displaced = site.place.real if run.linked else done.root
         run = run.with_(before=before, after=after, ended=applied[-1].end, tree=str(displaced))
         snapshots.write(folder, run)
         site.notify("phase", name="commit")
         ending = partial(_end, site, folder, run)
-        commit.run(site.place, done.root, done.before.entries, finished, jobs=site.jobs, after=ending)
+        proven = partial(_entries, folder / snapshots.AFTER)
+        commit.run(site.place, done.root, done.before.entries, proven, jobs=site.jobs, after=ending)
     except CareNeeded as error:
         page = incident.record(site, run, "upgrade", phase.name, error, plan.entries)
         error.incident = str(page) if page else None
@@ -176,7 +177,7 @@ def _execute(site: Site, plan: Plan, note: str, ahead: Ahead) -> Outcome:
         raise
     copy_mappings(site)
     site.notify("committed", run_id=run.run_id)
-    rest = (plan_of_tree, done, finished, also)
+    rest = (plan_of_tree, done, also)
     return Outcome("committed", plan, snapshots.read(folder), tuple(done.problems), rest=rest)
 
 
@@ -200,22 +201,21 @@ def _built(
         return plan_of_tree, building.finish(plan_of_tree), partial(rebuild.changed_scores, plan, scores, new)
 
 
-def _proven(
-    site: Site, folder: Path, plan: Plan, built: Build, also: Callable[[], Iterable[str]]
-) -> tuple[list[Entry], str, str]:
-    """Read the new tree back and write the manifests of both into the run's folder.
-
-    Returns the new tree's listing and the digests of the trees before and after.
-    """
+def _proven(site: Site, folder: Path, plan: Plan, built: Build, also: Callable[[], Iterable[str]]) -> tuple[str, str]:
+    """Read the new tree back, write the manifests of both into the run's folder; the digests of both trees."""
     rendering = Beside(built.before.texts, len(plan.entries), site.jobs)
     try:
-        finished, (after, digest_after) = verify.run(built, plan, also=also, jobs=site.jobs)
+        after, digest_after = verify.run(built, plan, also=also, jobs=site.jobs)
         files.write_new(folder / snapshots.AFTER, after)
         before, digest_before = rendering.result()
         files.write_new(folder / snapshots.BEFORE, before)
-        return finished, digest_before, digest_after
+        return digest_before, digest_after
     finally:
         rendering.abandon()
+
+
+def _entries(manifest: Path) -> Sequence[Entry]:
+    return snapshots.read_manifest(manifest).entries
 
 
 def _undo(site: Site, folder: Path, run: Run, error: BaseException) -> Run:

@@ -63,7 +63,7 @@ def rollback(
         displaced = site.place.real if run.linked else Path(run.tree)
         ending = partial(recovery.finish_rollback, site.place, folder, run.with_(tree=str(displaced)))
         try:
-            commit.run(site.place, Path(run.tree), live, proven, link=run.link, jobs=site.jobs, after=ending)
+            commit.run(site.place, Path(run.tree), live, lambda: proven, link=run.link, jobs=site.jobs, after=ending)
         except CareNeeded as error:
             _report(site, run, error)
             raise

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
 
@@ -33,10 +34,8 @@ class VerificationFailed(MigratorError):
         super().__init__(f"the new tree is not what was planned: {shown}")
 
 
-def run(
-    build: Build, plan: Plan, *, also: Callable[[], Iterable[str]] = tuple, jobs: Jobs = None
-) -> tuple[list[Entry], Texts]:
-    """The listing and the manifest of the new tree, read back from the disk. `also` yields what else is wrong with it.
+def run(build: Build, plan: Plan, *, also: Callable[[], Iterable[str]] = tuple, jobs: Jobs = None) -> Texts:
+    """The manifest of the new tree, read back from the disk. `also` yields what else is wrong with it.
 
     Raises VerificationFailed; TryAgain where the live tree has changed meanwhile, which explains what was found.
     """
@@ -45,56 +44,60 @@ def run(
     share = partial(spread, jobs=elsewhere)
     reading = Beside(lambda: [*_generations(build, plan, share), *also()], count, jobs)
     try:
-        then = {plan.places[entry.path]: entry for entry in plan.entries}
-        new = {str(folder) for path in build.expected.keys() - then.keys() for folder in PurePosixPath(path).parents}
-        entries, digests, parts = listing.read_back(build.root, jobs, partial(_looked, plan, then, new))
-        findings = [*_payload(build, plan), *_contents(build, digests)]
-        findings += [text for texts, _ in parts for text in texts]
-        findings += [f"{place} is missing" for place in then.keys() - {entry.path for entry in entries}]
+        planned = _Planned.of(build, plan)
+        parts = listing.read_back(build.root, jobs, planned.look)
+        findings = [*_payload(build, plan), *(text for texts, _, _ in parts for text in texts)]
+        if sum(number for _, number, _ in parts) < len(planned.then) + len(planned.new):
+            there = {entry.path for entry in listing.walk_shared(build.root, jobs)}
+            findings += [f"{path} is missing" for path in (planned.then.keys() | planned.new) - there]
         findings += reading.result()
     finally:
         reading.abandon()
     if findings:
         listing.require_unchanged(plan.before.root, build.before.entries, jobs)
         raise VerificationFailed(findings)
-    return entries, sealed(lines for _, lines in parts)
+    return sealed(lines for _, _, lines in parts)
 
 
-def _contents(build: Build, digests: dict[str, str]) -> Iterable[str]:
-    """Every file is there with its bytes, and no other."""
-    if build.expected == digests:
-        return
-    for path in build.expected.keys() | digests.keys():
-        if build.expected.get(path) != digests.get(path):
-            yield f"{path} does not have the content that was planned"
+@dataclass(frozen=True)
+class _Planned:
+    """What shall be where: `then` of the old tree, `new` beside it, in `folders` that may be new as well."""
 
+    expected: Mapping[str, str]
+    rewritten: Container[str]
+    then: Mapping[str, Entry]
+    new: Collection[str]
+    folders: Container[str]
 
-def _looked(
-    plan: Plan, then: Mapping[str, Entry], new: Collection[str], rows: list[Row], digests: Digests
-) -> tuple[list[str], Lines]:
-    """What is wrong with a part of the new tree, and its lines of the manifest.
+    @classmethod
+    def of(cls, build: Build, plan: Plan) -> _Planned:
+        then = {plan.places[entry.path]: entry for entry in plan.entries}
+        new = build.expected.keys() - then.keys()
+        folders = {str(folder) for path in new for folder in PurePosixPath(path).parents}
+        return cls(build.expected, plan.recipe.contents, then, new, folders)
 
-    `then` is what of the old tree shall be where, `new` the folders that there may be beside.
-    """
-    return list(_attributes(plan, then, new, rows)), lines_of(rows, digests)
+    def look(self, rows: list[Row], digests: Digests) -> tuple[list[str], int, Lines]:
+        """Of a part of the new tree: what is wrong with it, how much of it was planned, its lines of the manifest."""
+        known = sum([row[0] in self.then or row[0] in self.new for row in rows])
+        return list(self._wrong(rows, digests)), known, lines_of(rows, digests)
 
+    def _wrong(self, rows: list[Row], digests: Digests) -> Iterator[str]:
+        """Whatever was there before has its kind, mode, owner and target, and its time unless it was rewritten.
 
-def _attributes(plan: Plan, then: Mapping[str, Entry], new: Collection[str], rows: list[Row]) -> Iterable[str]:
-    """Whatever was there before has its kind, mode, owner and target, and its time unless it was rewritten.
-
-    Beside it there are new files, whose content is compared, and their folders.
-    """
-    contents = plan.recipe.contents
-    for row in rows:
-        path, kind = row[:2]
-        old = then.get(path)
-        if old is None:
-            if kind != FILE and path not in new:
-                yield f"{path} was not planned"
-        elif row[1:5] != old[1:5] or row[8] != old[8]:
-            yield f"{path} has other attributes"
-        elif row[6] != old[6] and old.path not in contents and not is_own(old.path):
-            yield f"{path} has another time"
+        Every file has the bytes that were planned, and beside what was planned there is nothing.
+        """
+        for row in rows:
+            path, kind = row[:2]
+            old = self.then.get(path)
+            if kind == FILE and digests[path] != self.expected.get(path):
+                yield f"{path} does not have the content that was planned"
+            elif old is None:
+                if kind != FILE and path not in self.folders:
+                    yield f"{path} was not planned"
+            elif row[1:5] != old[1:5] or row[8] != old[8]:
+                yield f"{path} has other attributes"
+            elif row[6] != old[6] and old.path not in self.rewritten and not is_own(old.path):
+                yield f"{path} has another time"
 
 
 def _payload(build: Build, plan: Plan) -> Iterable[str]:

@@ -56,7 +56,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "file gone": (
         lambda tree: _again(tree / "mine/note", (tree / "mine/note").unlink),
-        "mine/note does not have the content that was planned; mine/note is missing",
+        "mine/note is missing",
     ),
     "link gone": (lambda tree: _again(tree / "mine/link", (tree / "mine/link").unlink), "mine/link is missing"),
     "folder gone": (lambda tree: _again(tree / "mine/empty", (tree / "mine/empty").rmdir), "mine/empty is missing"),

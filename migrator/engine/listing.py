@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from migrator.engine.workers import Jobs, cut, spread
 from migrator.errors import MigratorError, TryAgain
@@ -24,6 +24,7 @@ SPINE_DEPTH = 2  # folders down to here are one process's; what lies below is sh
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 BLOCK = 1 << 20  # larger files are read piece by piece
+T = TypeVar("T")
 _KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: FOLDER, stat.S_IFLNK: LINK}
 _SHOWN = 10  # paths in a message
 _FILES_PER_UNIT = 6  # in what lies below the spine, about
@@ -56,46 +57,41 @@ def walk(root: Path, start: str = "", stop: str = "") -> list[Entry]:
 
 def walk_shared(root: Path, jobs: Jobs = None) -> list[Entry]:
     """What `walk` gives, by several processes where the tree is large."""
-    return [Entry._make(row) for rows, _, _ in _parts(root, jobs) for row in rows]
+    return [Entry._make(row) for rows in _over_parts(partial(_list_part, root), root, jobs) for row in rows]
 
 
 Digests = dict[str, str]  # of files' contents, by path
 Look = Callable[[list[Row], Digests], Any]
 
 
-def read_back(root: Path, jobs: Jobs, look: Look) -> tuple[list[Entry], Digests, list[Any]]:
-    """What `walk` gives and the digest of each file's content, read now; "" where it cannot be read.
+def read_back(root: Path, jobs: Jobs, look: Look) -> list[Any]:
+    """Read every file of a tree; `look` gets the rows and digests of each part, in the process that has read it.
 
-    `look` gets both of each part, in the process that has read it; the plain values that it makes of them come last.
+    Returns the plain values that it makes of them, in the order of a walk. The digest of what cannot be read is "".
     """
+    read = partial(_read_part, root)
     if isinstance(jobs, Executor):  # `look` may know more than one likes to send
-        found = [(*part[:2], look(*part[:2])) for part in _parts(root, jobs, _nothing)]
-    else:
-        found = _parts(root, jobs, look)
-    entries = [Entry._make(row) for rows, _, _ in found for row in rows]
-    digests = {path: digest for _, digests, _ in found for path, digest in digests.items()}
-    return entries, digests, [seen for _, _, seen in found]
+        return [look(*part) for part in _over_parts(read, root, jobs)]
+    return _over_parts(lambda part: look(*read(part)), root, jobs)
 
 
-def _parts(root: Path, jobs: Jobs, look: Look | None = None) -> list[tuple[list[Row], Digests, Any]]:
+_Part = tuple[str, str]  # from the first path on, before the second
+
+
+def _over_parts(function: Callable[[_Part], T], root: Path, jobs: Jobs) -> list[T]:
     units = _units(root)
     count = len(units) * _FILES_PER_UNIT
     step = len(units) // cut(count, jobs) + 1
-    parts = list(pairwise(["", *units[step::step], ""]))
-    return spread(partial(_part, root, look), parts, count, jobs)
+    return spread(function, list(pairwise(["", *units[step::step], ""])), count, jobs)
 
 
-def _nothing(rows: list[Row], digests: Digests) -> None:
-    """What an executor's workers look for."""
+def _list_part(root: Path, part: _Part) -> list[Row]:
+    return _rows(root, *part)
 
 
-def _part(root: Path, look: Look | None, part: tuple[str, str]) -> tuple[list[Row], Digests, Any]:
-    start, stop = part
+def _read_part(root: Path, part: _Part) -> tuple[list[Row], Digests]:
     digests: Digests = {}
-    if look is None:
-        return _rows(root, start, stop), digests, None
-    rows = _rows(root, start, stop, digests)
-    return rows, digests, look(rows, digests)
+    return _rows(root, *part, digests), digests
 
 
 def _units(root: Path) -> list[str]:
