@@ -11,6 +11,7 @@ from migrator.store.layout import COHORTS, EVALUATION, MEMBERSHIP, STAGES, unsaf
 from migrator.store.problems import INVALID_TABLE, UNKNOWN_MEMBER, UNSAFE_PATH, Problem
 from migrator.store.reading import MAX_TABLE_BYTES, Unreadable, read_bytes
 from migrator.store.records import Key
+from migrator.store.references import MEMBER_KEY
 from migrator.store.table import InvalidTable, Table, cell_value, cell_with
 
 COLUMNS = (
@@ -23,7 +24,6 @@ COLUMNS = (
     "llm_model_id",
     "replicate",
 )
-NEEDED = ("stage", "gen_id")
 _LINKED = "is a symbolic link: nothing is read or written through one"
 
 
@@ -150,12 +150,12 @@ def parse(cohort_id: str, data: bytes) -> Membership:
 
 def of_table(cohort_id: str, table: Table, data: bytes) -> Membership:
     """The same of a table that was parsed from these bytes, or will be written as them."""
-    lacking = [name for name in NEEDED if name not in table.columns]
+    lacking = [name for name in MEMBER_KEY if name not in table.columns]
     if lacking:
         raise InvalidTable(f"the header lacks the column {', '.join(lacking)}")
     lines: dict[Key, int] = {}
-    for line, record in table.records(*NEEDED):
-        lines.setdefault((record["stage"].strip(), record["gen_id"].strip()), line)
+    for index, (stage, gen_id) in table.values(*MEMBER_KEY):
+        lines.setdefault((stage.strip(), gen_id.strip()), table.rows[index].line)
     return Membership(cohort_id, data, table, lines)
 
 

@@ -19,6 +19,7 @@ from migrator.store.layout import DRAFT, PARENT_STAGE, STAGES, unsafe_id
 from migrator.store.problems import Problem
 from migrator.store.records import Gen, Key
 from migrator.store.references import (
+    MEMBER_KEY,
     OWN_KEY,
     PARENT_KEY,
     Names,
@@ -300,47 +301,41 @@ def _followed_table(
     own, parent_column = table.column(OWN_KEY), table.column(PARENT_KEY)
     if own is None and parent_column is None:
         return table
+    staged = table.column("stage") is not None
     cells: dict[tuple[int, int], str] = {}
-    for index, record in _indexed(table, "stage", OWN_KEY, PARENT_KEY):
-        stage = stage_of_row(path, record, everyone)
+    for index, values in table.values(*MEMBER_KEY, PARENT_KEY):
+        named, old, stored = [value.strip() for value in values]
+        stage = stage_of_row(path, named if staged else None, old, everyone)
         if stage is None:
             continue
-        old = record.get(OWN_KEY, "").strip()
         new = everyone[stage].get(old)
         if own is not None and new is not None and new != old:
             cells[index, own] = new
         if parent_column is not None and stage in PARENT_STAGE:
-            stored = record[PARENT_KEY].strip()
-            gen = after.get(stage, new) if new is not None else None
+            gen = after.gens.get((stage, new)) if new is not None else None
             followed = gen.parent if gen else names[PARENT_STAGE[stage]].get(stored, stored)
             if followed is not None and followed != stored:
                 cells[index, parent_column] = followed
     return table.edited(cells, {})
 
 
-def _indexed(table: Table, *columns: str) -> Iterable[tuple[int, dict[str, str]]]:
-    indexes = (index for index, row in enumerate(table.rows) if row.cells)
-    return ((index, record) for index, (_, record) in zip(indexes, table.records(*columns), strict=True))
-
-
 def _relinked_tables(store: Inventory, gens: Mapping[Key, Gen], todo: _Sorted) -> dict[str, Table]:
     """Tables with new replicates and parents; cohorts that list a relinked generation list its parent before it."""
     tables = dict(store.tables)
     for cohort, path, table in store.cohorts():
-        members = table.records("stage", OWN_KEY) if todo.relinks else ()
-        listed = {(record["stage"].strip(), record[OWN_KEY].strip()) for _, record in members}
-        written: list[tuple[str, int | None, Mapping[Key, object]]] = [
-            ("replicate", table.column("replicate"), todo.numbers),
-            (PARENT_KEY, table.column(PARENT_KEY), todo.relinks),
-        ]
+        rows = [(index, (stage.strip(), gen_id.strip())) for index, (stage, gen_id) in table.values(*MEMBER_KEY)]
+        listed = {key for _, key in rows}
         cells: dict[tuple[int, int], str] = {}
         inserts: dict[int, list[dict[str, str]]] = {}
-        for index, record in _indexed(table, "stage", OWN_KEY, PARENT_KEY, "replicate"):
-            key = (record["stage"].strip(), record[OWN_KEY].strip())
-            for column, place, values in written:
-                value = values.get(key)
-                if value is not None and place is not None and record[column].strip() != str(value):
+        for column, wanted in (("replicate", todo.numbers), (PARENT_KEY, todo.relinks)):
+            place = table.column(column)
+            if place is None or not wanted:
+                continue
+            for (index, key), (_, (written,)) in zip(rows, table.values(column), strict=True):
+                value = wanted.get(key)
+                if value is not None and written.strip() != str(value):
                     cells[index, place] = str(value)
+        for index, key in rows:
             if key in todo.relinks:
                 parent = (PARENT_STAGE[key[0]], todo.relinks[key])
                 if parent not in listed:

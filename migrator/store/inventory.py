@@ -45,7 +45,7 @@ from migrator.store.problems import (
 )
 from migrator.store.reading import MAX_TABLE_BYTES, NotRegular, Share, Unreadable, alone, read_bytes, read_records
 from migrator.store.records import NOTHING, ROW_COLUMNS, Gen, Key
-from migrator.store.references import is_selection, stage_of_row
+from migrator.store.references import MEMBER_KEY, is_selection
 from migrator.store.table import InvalidTable, Table, decode
 
 _LINKED = "is a symbolic link: a run never writes through one"
@@ -170,8 +170,8 @@ class Inventory:
         if column not in cache:
             cells: dict[Key, list[str]] = {}
             for _, _, table in self.cohorts():
-                for _, record in table.records("stage", "gen_id", column) if column in table.columns else ():
-                    cells.setdefault((record["stage"].strip(), record["gen_id"].strip()), []).append(record[column])
+                for _, (stage, gen_id, cell) in table.values(*MEMBER_KEY, column) if column in table.columns else ():
+                    cells.setdefault((stage.strip(), gen_id.strip()), []).append(cell)
             cache[column] = cells
         return cache[column].get(gen.key, [])
 
@@ -240,13 +240,12 @@ class _Reader:
             )
 
     def some(self, keys: Sequence[Key], paths: Sequence[str]) -> Inventory:
-        tables = {path: table for path in paths if (table := self._table(path, ("stage", "gen_id")))}
+        tables = {path: table for path in paths if (table := self._table(path, MEMBER_KEY))}
         rows = self._rows(tables)
         gens = dict(self._gens(list(keys), rows))
         mentioned = {gen.parent_key for gen in gens.values() if gen.parent_key}
         for table in tables.values():
-            members = table.records("stage", "gen_id")
-            mentioned |= {(record["stage"].strip(), record["gen_id"].strip()) for _, record in members}
+            mentioned |= {(stage.strip(), gen_id.strip()) for _, (stage, gen_id) in table.values(*MEMBER_KEY)}
         self.unread |= {key for key in mentioned - gens.keys() if self._is_folder(key)}
         inventory = Inventory(
             root=self.root,
@@ -370,7 +369,7 @@ class _Reader:
     def _tables(self) -> Iterator[tuple[str, Table]]:
         for cohort in self._names(COHORTS, folders=True):
             path = f"{COHORTS}/{cohort}/{MEMBERSHIP}"
-            table = self._table(path, ("stage", "gen_id"))
+            table = self._table(path, MEMBER_KEY)
             if table:
                 yield path, table
         for name in self._names(TASKS):
@@ -397,11 +396,12 @@ class _Reader:
             table = tables[path]
             if not path.startswith(COHORTS) or not set(table.columns) - {"stage", "gen_id"}:
                 continue
-            for _, record in table.records("stage", "gen_id", *ROW_COLUMNS):
-                row = rows.setdefault((record.pop("stage").strip(), record.pop("gen_id").strip()), record)
-                if row is not record:
-                    row |= {column: value for column, value in record.items() if is_absent(row.get(column))}
-        return {key: {c: v for c, v in row.items() if not is_absent(v)} for key, row in rows.items()}
+            for _, (stage, gen_id, *cells) in table.values(*MEMBER_KEY, *ROW_COLUMNS):
+                row = rows.setdefault((stage.strip(), gen_id.strip()), {})
+                for column, cell in zip(ROW_COLUMNS, cells, strict=True):
+                    if column not in row and not is_absent(cell):
+                        row[column] = cell
+        return rows
 
     def _column(self, path: str, name: str) -> list[str]:
         table = self._table(path, (name,), follow=True)
@@ -436,15 +436,14 @@ def _unknown_members(inventory: Inventory) -> Iterator[Problem]:
     """A warning for each row that names nobody; a table with very many of them, which is a wrong one, is told so."""
     for _, path, table in inventory.cohorts():
         found = 0
-        for line, record in table.records("stage", "gen_id"):
-            gen_id = record["gen_id"].strip()
-            stage = stage_of_row(path, record, {})
-            if stage is not None and inventory.exists((stage, gen_id)):
+        for index, values in table.values(*MEMBER_KEY):
+            stage, gen_id = key = (values[0].strip(), values[1].strip())
+            if inventory.exists(key):
                 continue
             found += 1
             if found <= UNKNOWN_PER_TABLE:
-                what = f"line {line} names {record['stage'].strip()} {gen_id!r}, which is not in the store"
-                yield Problem(UNKNOWN_MEMBER, stage or "", gen_id, path, what)
+                what = f"line {table.rows[index].line} names {stage} {gen_id!r}, which is not in the store"
+                yield Problem(UNKNOWN_MEMBER, stage if stage in STAGES else "", gen_id, path, what)
         if found > UNKNOWN_PER_TABLE:
             what = f"so do other lines: {found:,} in all name what is not in the store"
             yield Problem(UNKNOWN_MEMBER, path=path, message=what)

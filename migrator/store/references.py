@@ -17,6 +17,7 @@ Names = Mapping[str, Mapping[str, str]]
 
 STAGE_KEYS = {"draft_gen_id": DRAFT, "essay_gen_id": ESSAY, "evaluation_gen_id": EVALUATION}
 OWN_KEY, PARENT_KEY = "gen_id", "parent_gen_id"
+MEMBER_KEY = ("stage", OWN_KEY)  # columns of a membership table that say who is meant
 TASK_KEYS = frozenset({"task_id", "evaluation_task_id"})  # <essay id>__<what was asked of it>
 ID_KEYS = frozenset({*STAGE_KEYS, *TASK_KEYS, OWN_KEY, PARENT_KEY})
 _PATH = re.compile(rf"(?:(?<=/)|\A)gens/({'|'.join(STAGES)})/")  # an id follows, up to a slash or the end
@@ -132,17 +133,16 @@ def copy_path(name: str) -> str:
     return f"{COPIES}/{name}"
 
 
-def stage_of_row(path: str, record: Mapping[str, str], names_of: Mapping[str, Any]) -> str | None:
+def stage_of_row(path: str, stage: str | None, gen_id: str, names_of: Mapping[str, Any]) -> str | None:
     """The stage that a row of a membership or task table speaks of, or None.
 
-    `names_of` maps each stage to a container of its ids.
+    `stage` and `gen_id` are what the row says, the first None where the table has no such column. `names_of` maps each
+    stage to a container of its ids.
     """
-    if "stage" in record:
-        stage = record["stage"].strip()
+    if stage is not None:
         return stage if stage in STAGES else None
     prefix = path.rpartition("/")[2].partition("_")[0]
     if prefix in STAGES:
         return prefix
-    gen_id = record.get(OWN_KEY, "").strip()
     stages = [stage for stage in STAGES if gen_id in names_of[stage]]
     return stages[0] if len(stages) == 1 else None

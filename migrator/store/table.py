@@ -10,10 +10,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import NamedTuple
 
 _BOM = "\ufeff"
 _QUOTED = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"([^,\r\n]*)')  # possessive: an open quote must not match
 _PLAIN = re.compile(r"[^,\r\n]*")
+_SPECIAL = re.compile('[",\r\n]')  # what a cell without quotes cannot hold
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
 
@@ -21,8 +24,7 @@ class InvalidTable(ValueError):
     """A table that cannot be trusted; the text says why, with the line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One record: its raw cells, its line end, and the number of its first line. A blank line is all `end`."""
 
     cells: tuple[str, ...]
@@ -41,12 +43,11 @@ def cell_value(raw: str) -> str:
 
 def cell_with(raw: str, value: str) -> str:
     """A raw cell that says `value`, with the quotes and the outer blanks that it had."""
-    quoted = raw.startswith('"')
     old = cell_value(raw)
     stripped = old.strip()
-    left, right = ("", "") if not stripped else old.split(stripped, 1)
+    left, right = ("", "") if stripped in ("", old) else old.split(stripped, 1)
     text = left + value + right
-    if quoted or any(sign in text for sign in '",\r\n'):
+    if raw.startswith('"') or _SPECIAL.search(text):
         return '"' + text.replace('"', '""') + '"'
     return text
 
@@ -155,6 +156,17 @@ class Table:
                 raw = ((name, cells[place]) for name, place in wanted)
                 yield row.line, {name: cell if cell[:1] != '"' else cell_value(cell) for name, cell in raw}
 
+    def values(self, *names: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """(row index, values of these columns) of every row that is not blank; "" for a column that is not there."""
+        places = [self.columns.index(name) if name in self.columns else len(self.columns) for name in names]
+        pick = itemgetter(*places, len(self.columns))  # with one more it gives a tuple always
+        for index, row in enumerate(self.rows):
+            if row.cells:
+                values = pick((*row.cells, ""))[:-1]
+                if '"' in "".join(values):
+                    values = tuple([cell_value(value) for value in values])
+                yield index, values
+
     def edited(self, cells: Mapping[tuple[int, int], str], inserts: Mapping[int, Sequence[Mapping[str, str]]]) -> Table:
         """The table with new values at (row index, column index) and new records before row indexes.
 
@@ -170,7 +182,8 @@ class Table:
         rows: list[Row] = []
         usual = self.head[-1].end or "\n"
         for index, row in enumerate(self.rows):
-            rows += self._records(inserts.get(index, ()), row.end or usual, row.line)
+            if index in inserts:
+                rows += self._records(inserts[index], row.end or usual, row.line)
             rows.append(Row(tuple(changed[index]), row.end, row.line) if index in changed else row)
         last = rows[-1] if rows else self.head[-1]
         added = self._records(inserts.get(len(self.rows), ()), last.end or usual, last.line + 1)

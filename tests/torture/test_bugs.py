@@ -22,7 +22,7 @@ def test_what_is_no_bug_is_not_caught_and_a_broken_one_is_told(tmp_path: Path) -
     crash = next(bug for bug in BUGS if bug.name == "hard-linked tree")
     assert caught(replace(crash, patches=list), tmp_path / "none") == []
     with pytest.raises(TypeError):
-        caught(replace(good, patches=lambda: [(undo, "require_sound", lambda *_: None)]), tmp_path / "odd")
+        caught(replace(good, patches=lambda: [(undo, "require_sound", lambda: None)]), tmp_path / "odd")
     with pytest.raises(AssertionError, match="does not fit"):
         caught(replace(crash, patches=lambda: [(build.Building, "finish", lambda: None)]), tmp_path / "odder")
 
