@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import hashlib
 import io
 import marshal
@@ -255,6 +256,8 @@ class Beside(Generic[T]):
             return
         reap(wait=False)
         self._read, write = os.pipe()
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _ROOM)  # or each side wakes the other up for every 64 kB
         parent = os.getpid()
         self._pid = os.fork()
         if self._pid:
@@ -264,8 +267,8 @@ class Beside(Generic[T]):
         try:
             _die_with_parent(parent)
             with os.fdopen(write, "wb") as pipe:
-                outcome = _outcome(function)
-                pipe.write(len(outcome).to_bytes(_HEAD, "big"))
+                kind, outcome = _outcome(function)
+                pipe.write(kind + len(outcome).to_bytes(_HEAD, "big"))
                 pipe.write(outcome)
             code = 0
         finally:
@@ -275,12 +278,13 @@ class Beside(Generic[T]):
         """The function's value; its exception is raised here."""
         if self._pid:
             with os.fdopen(self._read, "rb") as pipe:
-                data = memoryview(pipe.read())
+                kind, head = pipe.read(1), pipe.read(_HEAD)
+                size = int.from_bytes(head, "big")
+                value = pipe.read(size)
             _leaving.add(self._pid)
             self._pid = 0
-            if len(data) < _HEAD or len(data) != _HEAD + int.from_bytes(data[:_HEAD], "big"):
+            if len(head) < _HEAD or len(value) < size:
                 raise OSError("a worker process died")
-            kind, value = bytes(data[_HEAD : _HEAD + 1]), data[_HEAD + 1 :]
             if kind == _RAISED:
                 raise pickle.loads(value)
             self._value.append(marshal.loads(value))
@@ -298,6 +302,7 @@ class Beside(Generic[T]):
 
 _RETURNED, _RAISED = b"v", b"e"
 _HEAD = 8  # bytes that say how many follow
+_ROOM = 1 << 20  # bytes that a child can leave in its pipe
 _leaving: set[int] = set()  # children that have said all: what they still do is to give back their memory
 
 
@@ -312,9 +317,9 @@ def reap(*, wait: bool = True) -> None:
             _leaving.discard(child)
 
 
-def _outcome(function: Callable[[], T]) -> bytes:
+def _outcome(function: Callable[[], T]) -> tuple[bytes, bytes]:
     try:
-        return _RETURNED + marshal.dumps(function())  # type: ignore[arg-type] # plain values
+        return _RETURNED, marshal.dumps(function())  # type: ignore[arg-type] # plain values
     except Exception as error:  # noqa: BLE001 - carried to the parent, which raises it
         error.__cause__ = error.__context__ = None  # they may be of a class that nobody can unpack
-        return _RAISED + pickle.dumps(error.with_traceback(None))
+        return _RAISED, pickle.dumps(error.with_traceback(None))
