@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
 from migrator.engine import files, ledger, listing, tree
 from migrator.engine.ledger import Applied
+from migrator.engine.listing import FILE, Entry
 from migrator.engine.snapshots import Manifest, manifest_of
 from migrator.engine.survey import Surveyed
 from migrator.engine.tokens import Hit, Tokens
@@ -26,11 +27,13 @@ LEFTOVERS_PER_FILE = 100
 class Build:
     """A tree that is written but not yet proven.
 
-    `digests` are those before and after of each file, by its path today; `expected` maps each file of the tree to its.
+    `then` has what was in the old tree by its path in this one; `digests` those before and after of each file, by its
+    path today; `expected` maps each file of the tree to its.
     """
 
     root: Path
     before: Manifest
+    then: Mapping[str, Entry]
     digests: Mapping[str, tuple[str, str]]
     expected: dict[str, str]
     problems: tuple[Problem, ...]
@@ -86,17 +89,19 @@ class Building:
 
     def finish(self, plan: Plan) -> Build:
         """The finished tree of the plan, which may now say what is `rebuilt`; old ids that are left are problems."""
+        then = {plan.places[entry.path]: entry for entry in plan.entries}  # while children are copying
         built = self._tree.finish(plan.recipe)
         source, link, surveyed = plan.before.root, self._link, self._surveyed
         entries = listing.as_linked(source, plan.entries, is_payload, self._jobs) if link else plan.entries
-        expected = {plan.places[path]: after for path, (_, after) in built.digests.items() if after}
+        digests = built.digests
+        expected = {place: digests[entry.path][1] for place, entry in then.items() if entry.kind == FILE}
         expected |= {path: listing.hash_bytes(data) for path, data in plan.recipe.additions.items()}
-        before = manifest_of(entries, {path: before for path, (before, _) in built.digests.items()})
+        before = manifest_of(entries, {path: before for path, (before, _) in digests.items()})
         rewritten = plan.recipe.contents
         seen = (hit for hit in surveyed.hits if hit.token in self._old_names and hit.path not in rewritten)
         hits = sorted([*built.hits, *(hit._replace(path=plan.places[hit.path]) for hit in seen)])
         problems = ordered([*plan.problems, *leftovers(hits)])
-        return Build(self._root, before, built.digests, expected, tuple(problems))
+        return Build(self._root, before, then, digests, expected, tuple(problems))
 
 
 def leftovers(hits: Iterable[Hit]) -> list[Problem]:
@@ -132,4 +137,4 @@ def record(build: Build, plan: Plan, run_id: str, applied: Sequence[Applied]) ->
     tree.add(build.root, own)
     tree.finish_folder(str(plan.before.root), str(build.root), plan.entries[0], "")
     expected = build.expected | {path: listing.hash_bytes(data) for path, data in own.items()}
-    return Build(build.root, build.before, build.digests, expected, build.problems)
+    return replace(build, expected=expected)

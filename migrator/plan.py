@@ -13,11 +13,11 @@ from dataclasses import astuple, dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
-from migrator.engine import listing, tree
+from migrator.engine import listing
 from migrator.engine.ledger import Applied
 from migrator.engine.listing import Entry
 from migrator.engine.steps import Step
-from migrator.engine.tree import Recipe
+from migrator.engine.tree import Recipe, Targets
 from migrator.engine.workers import Beside, Jobs
 from migrator.errors import MigratorError
 from migrator.store import codec
@@ -63,7 +63,7 @@ class Plan:
     mapping: tuple[Row, ...]
     synthetic: tuple[Mapping[str, object], ...]
     recipe: Recipe
-    places: Mapping[str, str]  # path today -> path then, of every entry
+    places: Targets  # path today -> path then, of every entry
     stages: Mapping[str, Mapping[str, int]]  # stage -> created, renamed, rewritten, unchanged -> generations
 
     @cached_property
@@ -239,15 +239,16 @@ def in_the_way(paths: Iterable[str], kind_of: Callable[[str], str | None]) -> di
     return found
 
 
-def _places(entries: Sequence[Entry], recipe: Recipe) -> tuple[Mapping[str, str], list[Problem]]:
+def _places(entries: Sequence[Entry], recipe: Recipe) -> tuple[Targets, list[Problem]]:
     """Where every entry goes, and names that two things would have in the new tree, such as a stray file's."""
     try:
-        places = tree.targets(entries, recipe.moves)
+        places = Targets(entries, recipe.moves)
     except MigratorError as error:
-        return {}, [Problem(UNSAFE_PATH, path=error.where or "", message=error.message)]
+        return Targets([], {}), [Problem(UNSAFE_PATH, path=error.where or "", message=error.message)]
     text = "is in the way of a generation that the run makes"
-    folders = {path.rpartition("/")[0] for path in recipe.additions}
-    taken = folders.intersection(places.values()) if folders else ()
+    made = {path.rpartition("/")[0] for path in recipe.additions}
+    beside = {folder.rpartition("/")[0] for folder in made}  # these stay where they are
+    taken = {places[entry.path] for entry in entries if entry.path.rpartition("/")[0] in beside} & made if made else ()
     return places, [Problem(UNSAFE_PATH, path=path, message=text) for path in sorted(taken)]
 
 
@@ -266,12 +267,13 @@ def _recipe(before: Inventory, after: Inventory) -> Recipe:
             moves[old.path] = gen.path
         documents, folder = gen.documents, old.path
         for name, data in documents.as_read():
-            read[f"{folder}/{name}"] = data
-        if documents.metadata is not None and documents.metadata is not old.documents.metadata:
-            contents[f"{folder}/{METADATA}"] = Written(documents.metadata)
-        if documents.revisions:
-            for name in documents.sidecars:
-                contents[f"{folder}/{name}"] = Rewrite(name, documents.revisions)
+            path = f"{folder}/{name}"
+            if data:
+                read[path] = data
+            if name != METADATA and documents.revisions:
+                contents[path] = Rewrite(name, documents.revisions)
+            elif name == METADATA and documents.metadata is not old.documents.metadata:
+                contents[path] = Written(documents[METADATA])
     for path, table in after.tables.items():
         if table is not before.tables[path]:
             contents[path] = table.render()

@@ -71,10 +71,9 @@ class _Planned:
 
     @classmethod
     def of(cls, build: Build, plan: Plan) -> _Planned:
-        then = {plan.places[entry.path]: entry for entry in plan.entries}
-        new = build.expected.keys() - then.keys()
+        new = build.expected.keys() - build.then.keys()
         folders = {str(folder) for path in new for folder in PurePosixPath(path).parents}
-        return cls(build.expected, plan.recipe.contents, then, new, folders)
+        return cls(build.expected, plan.recipe.contents, build.then, new, folders)
 
     def look(self, rows: list[Row], digests: Digests) -> tuple[list[str], int, Lines]:
         """Of a part of the new tree: what is wrong with it, how much of it was planned, its lines of the manifest."""

@@ -95,7 +95,7 @@ def test_files_that_do_not_change_keep_bytes_mode_and_time(step: Step, tmp_path:
     date_back(before)
     plan = plan_of(before, step)
     build.run(plan, after, jobs=1)
-    places = tree.targets(plan.entries, plan.recipe.moves)
+    places = tree.Targets(plan.entries, plan.recipe.moves)
     old, new = nodes(before), nodes(after)
     for path, node in old.items():
         rewritten = node.kind == "f" and (before / path).read_bytes() != (after / places[path]).read_bytes()

@@ -82,25 +82,36 @@ class Built:
     hits: list[Hit]
 
 
-def targets(entries: Iterable[Entry], moves: Mapping[str, str]) -> dict[str, str]:
-    """Path today -> path then, for every entry. Raises MigratorError where two would share one path."""
-    result = {"": ""}
-    for entry in entries:
-        if not entry.path:
-            continue
-        folder, slash, name = entry.path.rpartition("/")
-        parent = result[folder]
-        if entry.path in moves:
-            result[entry.path] = moves[entry.path]
-            if moves[entry.path].rpartition("/")[0] != parent:
-                raise MigratorError("a recipe renames within a folder only", where=moves[entry.path])
-            continue
-        result[entry.path] = f"{parent}/{name}" if slash else name
-    if len(set(result.values())) != len(result):
-        seen: set[str] = set()
-        twice = next(path for path in result.values() if path in seen or seen.add(path))  # type: ignore[func-returns-value]
-        raise MigratorError("two things would get one name", where=twice, hint="rename one of them by hand")
-    return result
+class Targets:
+    """Path today -> path then, of everything in a listing; what lies below a folder moves with it.
+
+    Raises MigratorError where two things would share one path, or a move leaves its folder.
+    """
+
+    def __init__(self, entries: Iterable[Entry], moves: Mapping[str, str]) -> None:
+        self._moves = moves
+        self._folders = {"": ""}
+        crowded = {path.rpartition("/")[0] for path in moves}  # where names change: two of them could be one
+        depths = {path.count("/") for path in moves}
+        taken: set[str] = set()
+        for entry in entries:
+            path = entry.path
+            if path.count("/") in depths and path:
+                folder, then = path.rpartition("/")[0], self[path]
+                if path in moves and then.rpartition("/")[0] != self._folders[folder]:
+                    raise MigratorError("a recipe renames within a folder only", where=then)
+                if folder in crowded and then in taken:
+                    raise MigratorError("two things would get one name", where=then, hint="rename one of them by hand")
+                taken.add(then)
+            if entry.kind == FOLDER:
+                self._folders[path] = self[path]
+
+    def __getitem__(self, path: str) -> str:
+        then = self._folders.get(path) or self._moves.get(path)
+        if then is not None:
+            return then
+        folder, slash, name = path.rpartition("/")
+        return f"{self._folders[folder]}/{name}" if slash else name
 
 
 def build(entries: Sequence[Entry], source: Path, target: Path, recipe: Recipe, **options: Any) -> Built:
@@ -114,7 +125,7 @@ class Building:
 
     A context manager: who does not come to `finish` leaves a part of a tree and no children.
 
-    `places` is what `targets` gives, where that is known; `linked` says which files, by their path today, are
+    `places` are the Targets, where they are known; `linked` says which files, by their path today, are
     hard-linked where the recipe does not rewrite them: see `as_linked`; `digests` are those of files that were
     surveyed: where the recipe does not rewrite them they are copied by the kernel, neither hashed nor searched.
     `later` are paths of files that come last, so that `finish` can say what they hold; they lie in the spine.
@@ -128,7 +139,7 @@ class Building:
         target: Path,
         recipe: Recipe,
         *,
-        places: Mapping[str, str] | None = None,
+        places: Targets | None = None,
         tokens: Tokens | None = None,
         linked: Callable[[str], bool] | None = None,
         digests: Mapping[str, str] | None = None,
@@ -137,7 +148,7 @@ class Building:
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self._source, self._target, self._recipe = source, target, recipe
-        self._places = places or targets(entries, recipe.moves)
+        self._places = places or Targets(entries, recipe.moves)
         self._spine = [entry for entry in entries if entry.kind == FOLDER and _is_spine(entry.path)]
         for entry in self._spine:
             files.make_dir(target / self._places[entry.path], 0o700)
@@ -198,7 +209,7 @@ def _is_spine(path: str) -> bool:
 def _folders(
     entries: Iterable[Entry],
     recipe: Recipe,
-    places: Mapping[str, str],
+    places: Targets,
     linked: Callable[[str], bool] | None,
     digests: Mapping[str, str],
 ) -> list[_Folder]:

@@ -175,8 +175,8 @@ class Documents(Mapping[str, Document]):
         return Documents(metadata, self.sidecars, (*self.revisions, revision), self.data)
 
     def as_read(self) -> Iterator[tuple[str, bytes]]:
-        """(file name, bytes) of the files whose bytes were kept when they were read."""
-        if self.data:
+        """(file name, bytes) of each file; no bytes where they were not kept when it was read."""
+        if self.metadata is not None:
             yield METADATA, self.data
         for name, sidecar in self.sidecars.items():
             yield name, sidecar.data
