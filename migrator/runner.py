@@ -24,7 +24,6 @@ from migrator.engine.ledger import Applied
 from migrator.engine.listing import Entry
 from migrator.engine.snapshots import Run
 from migrator.engine.steps import Step
-from migrator.engine.workers import Beside
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain, described
 from migrator.plan import Plan, room
 from migrator.site import Outcome, RunFailed, Site, copy_mappings, settle
@@ -203,15 +202,10 @@ def _built(
 
 def _proven(site: Site, folder: Path, plan: Plan, built: Build, also: Callable[[], Iterable[str]]) -> tuple[str, str]:
     """Read the new tree back, write the manifests of both into the run's folder; the digests of both trees."""
-    rendering = Beside(built.before.texts, len(plan.entries), site.jobs)
-    try:
-        after, digest_after = verify.run(built, plan, also=also, jobs=site.jobs)
-        files.write_new(folder / snapshots.AFTER, after)
-        before, digest_before = rendering.result()
-        files.write_new(folder / snapshots.BEFORE, before)
-        return digest_before, digest_after
-    finally:
-        rendering.abandon()
+    (before, digest_before), (after, digest_after) = verify.run(built, plan, also=also, jobs=site.jobs)
+    files.write_new(folder / snapshots.AFTER, after)
+    files.write_new(folder / snapshots.BEFORE, before)
+    return digest_before, digest_after
 
 
 def _entries(manifest: Path) -> Sequence[Entry]:

@@ -12,7 +12,7 @@ from migrator.build import Build
 from migrator.engine import listing
 from migrator.engine.listing import FILE, Digests, Entry, Row
 from migrator.engine.snapshots import Lines, Texts, lines_of, sealed
-from migrator.engine.workers import Beside, Jobs, spread
+from migrator.engine.workers import Jobs, spread
 from migrator.errors import MigratorError
 from migrator.plan import Plan
 from migrator.store import codec
@@ -34,29 +34,27 @@ class VerificationFailed(MigratorError):
         super().__init__(f"the new tree is not what was planned: {shown}")
 
 
-def run(build: Build, plan: Plan, *, also: Callable[[], Iterable[str]] = tuple, jobs: Jobs = None) -> Texts:
-    """The manifest of the new tree, read back from the disk. `also` yields what else is wrong with it.
+def run(
+    build: Build, plan: Plan, *, also: Callable[[], Iterable[str]] = tuple, jobs: Jobs = None
+) -> tuple[Texts, Texts]:
+    """The manifests of the old tree and of the new one, which is read back from the disk.
 
-    Raises VerificationFailed; TryAgain where the live tree has changed meanwhile, which explains what was found.
+    `also` yields what else is wrong with it. Raises VerificationFailed; TryAgain where the live tree has changed
+    meanwhile, which explains what was found.
     """
-    count = len(plan.entries)
-    elsewhere = jobs if isinstance(jobs, Executor) else 1
-    share = partial(spread, jobs=elsewhere)
-    reading = Beside(lambda: [*_generations(build, plan, share), *also()], count, jobs)
-    try:
-        planned = _Planned.of(build, plan)
-        parts = listing.read_back(build.root, jobs, planned.look)
-        findings = [*_payload(build, plan), *(text for texts, _, _ in parts for text in texts)]
-        if sum(number for _, number, _ in parts) < len(planned.then) + len(planned.new):
-            there = {entry.path for entry in listing.walk_shared(build.root, jobs)}
-            findings += [f"{path} is missing" for path in (planned.then.keys() | planned.new) - there]
-        findings += reading.result()
-    finally:
-        reading.abandon()
+    share = partial(spread, jobs=jobs if isinstance(jobs, Executor) else 1)
+    planned = _Planned.of(build, plan)
+    tasks = (lambda: list(_generations(build, plan, share)), lambda: list(also()), build.before.texts)
+    parts, (*wrong, before) = listing.read_back(build.root, jobs, planned.look, tasks)
+    findings = [*_payload(build, plan), *(text for texts in wrong for text in texts)]
+    findings += [text for texts, _, _ in parts for text in texts]
+    if sum(number for _, number, _ in parts) < len(planned.then) + len(planned.new):
+        there = {entry.path for entry in listing.walk_shared(build.root, jobs)}
+        findings += [f"{path} is missing" for path in (planned.then.keys() | planned.new) - there]
     if findings:
         listing.require_unchanged(plan.before.root, build.before.entries, jobs)
         raise VerificationFailed(findings)
-    return sealed(lines for _, _, lines in parts)
+    return before, sealed(lines for _, _, lines in parts)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from migrator.engine.workers import Jobs, cut, spread
 from migrator.errors import MigratorError, TryAgain
@@ -24,7 +24,6 @@ SPINE_DEPTH = 2  # folders down to here are one process's; what lies below is sh
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 BLOCK = 1 << 20  # larger files are read piece by piece
-T = TypeVar("T")
 _KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: FOLDER, stat.S_IFLNK: LINK}
 _SHOWN = 10  # paths in a message
 _FILES_PER_UNIT = 6  # in what lies below the spine, about
@@ -57,32 +56,47 @@ def walk(root: Path, start: str = "", stop: str = "") -> list[Entry]:
 
 def walk_shared(root: Path, jobs: Jobs = None) -> list[Entry]:
     """What `walk` gives, by several processes where the tree is large."""
-    return [Entry._make(row) for rows in _over_parts(partial(_list_part, root), root, jobs) for row in rows]
+    parts, count = _parts(root, jobs)
+    return [Entry._make(row) for rows in spread(partial(_list_part, root), parts, count, jobs) for row in rows]
 
 
 Digests = dict[str, str]  # of files' contents, by path
 Look = Callable[[list[Row], Digests], Any]
+Task = Callable[[], Any]
 
 
-def read_back(root: Path, jobs: Jobs, look: Look) -> list[Any]:
+def read_back(root: Path, jobs: Jobs, look: Look, tasks: Sequence[Task] = ()) -> tuple[list[Any], list[Any]]:
     """Read every file of a tree; `look` gets the rows and digests of each part, in the process that has read it.
 
-    Returns the plain values that it makes of them, in the order of a walk. The digest of what cannot be read is "".
+    Returns the plain values that it makes of them, in the order of a walk, and those of `tasks`, which whoever is free
+    does meanwhile. The digest of what cannot be read is "".
     """
+    parts, count = _parts(root, jobs)
     read = partial(_read_part, root)
-    if isinstance(jobs, Executor):  # `look` may know more than one likes to send
-        return [look(*part) for part in _over_parts(read, root, jobs)]
-    return _over_parts(lambda part: look(*read(part)), root, jobs)
+    if isinstance(jobs, Executor):  # what is looked for, and the tasks, may know more than one likes to send
+        return [look(*part) for part in spread(read, parts, count, jobs)], [task() for task in tasks]
+    looks: list[Task] = [partial(_looked, look, read, part) for part in parts]
+    found = spread(_done, [*tasks, *looks], count, jobs)
+    return found[len(tasks) :], found[: len(tasks)]
 
 
 _Part = tuple[str, str]  # from the first path on, before the second
 
 
-def _over_parts(function: Callable[[_Part], T], root: Path, jobs: Jobs) -> list[T]:
+def _parts(root: Path, jobs: Jobs) -> tuple[list[_Part], int]:
+    """A tree cut for several processes, and how many files it has, about."""
     units = _units(root)
     count = len(units) * _FILES_PER_UNIT
     step = len(units) // cut(count, jobs) + 1
-    return spread(function, list(pairwise(["", *units[step::step], ""])), count, jobs)
+    return list(pairwise(["", *units[step::step], ""])), count
+
+
+def _done(task: Task) -> Any:
+    return task()
+
+
+def _looked(look: Look, read: Callable[[_Part], tuple[list[Row], Digests]], part: _Part) -> Any:
+    return look(*read(part))
 
 
 def _list_part(root: Path, part: _Part) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copyreg
+import marshal
 import os
 
 import pytest
@@ -41,8 +42,7 @@ def test_half_of_a_result_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         def __len__(self) -> int:
             return super().__len__() + 1
 
-    outcome = workers._outcome
-    monkeypatch.setattr(workers, "_outcome", lambda function: Torn(outcome(function)))
+    monkeypatch.setattr(workers, "_outcome", lambda function: (b"v", Torn(marshal.dumps(function()))))
     with pytest.raises(OSError, match="a worker process died"):
         Beside(lambda: 7, 1, jobs=2).result()
     reap()
