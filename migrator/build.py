@@ -10,7 +10,7 @@ from types import TracebackType
 from migrator.engine import files, ledger, listing, tree
 from migrator.engine.ledger import Applied
 from migrator.engine.listing import FILE, Entry
-from migrator.engine.snapshots import Manifest, manifest_of
+from migrator.engine.snapshots import Texts, manifest_of
 from migrator.engine.survey import Surveyed
 from migrator.engine.tokens import Hit, Tokens
 from migrator.engine.workers import Jobs
@@ -27,16 +27,20 @@ LEFTOVERS_PER_FILE = 100
 class Build:
     """A tree that is written but not yet proven.
 
-    `then` has what was in the old tree by its path in this one; `digests` those before and after of each file, by its
-    path today; `expected` maps each file of the tree to its.
+    `entries` are the old tree's as they are now, `then` the same as they were, by their path in this one; `digests`
+    those before and after of each file, by its path today; `expected` maps each file of the tree to its.
     """
 
     root: Path
-    before: Manifest
+    entries: Sequence[Entry]
     then: Mapping[str, Entry]
     digests: Mapping[str, tuple[str, str]]
     expected: dict[str, str]
     problems: tuple[Problem, ...]
+
+    def manifest_before(self) -> Texts:
+        """The manifest of the old tree."""
+        return manifest_of(self.entries, {path: before for path, (before, _) in self.digests.items()}).texts()
 
 
 def run(plan: Plan, root: Path, *, jobs: Jobs = None) -> Build:
@@ -48,7 +52,7 @@ def run(plan: Plan, root: Path, *, jobs: Jobs = None) -> Build:
 class Building:
     """The new tree of a plan while it is made: generations first, and last what is made anew from the result.
 
-    With `link` payload is hard-linked; `before` then has the listing of the live tree from after that. What was
+    With `link` payload is hard-linked; the entries of the build are then those from after that. What was
     `surveyed` is neither hashed nor searched again where it stays as it is. A context manager, as that of a tree.
     """
 
@@ -96,12 +100,11 @@ class Building:
         digests = built.digests
         expected = {place: digests[entry.path][1] for place, entry in then.items() if entry.kind == FILE}
         expected |= {path: listing.hash_bytes(data) for path, data in plan.recipe.additions.items()}
-        before = manifest_of(entries, {path: before for path, (before, _) in digests.items()})
         rewritten = plan.recipe.contents
         seen = (hit for hit in surveyed.hits if hit.token in self._old_names and hit.path not in rewritten)
         hits = sorted([*built.hits, *(hit._replace(path=plan.places[hit.path]) for hit in seen)])
         problems = ordered([*plan.problems, *leftovers(hits)])
-        return Build(self._root, before, then, digests, expected, tuple(problems))
+        return Build(self._root, entries, then, digests, expected, tuple(problems))
 
 
 def leftovers(hits: Iterable[Hit]) -> list[Problem]:

@@ -160,7 +160,7 @@ def _execute(site: Site, plan: Plan, note: str, ahead: Ahead) -> Outcome:
         site.notify("phase", name="commit")
         ending = partial(_end, site, folder, run)
         proven = partial(_entries, folder / snapshots.AFTER)
-        commit.run(site.place, done.root, done.before.entries, proven, jobs=site.jobs, after=ending)
+        commit.run(site.place, done.root, done.entries, proven, jobs=site.jobs, after=ending)
     except CareNeeded as error:
         page = incident.record(site, run, "upgrade", phase.name, error, plan.entries)
         error.incident = str(page) if page else None

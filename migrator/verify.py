@@ -44,7 +44,7 @@ def run(
     """
     share = partial(spread, jobs=jobs if isinstance(jobs, Executor) else 1)
     planned = _Planned.of(build, plan)
-    tasks = (lambda: list(_generations(build, plan, share)), lambda: list(also()), build.before.texts)
+    tasks = (lambda: list(_generations(build, plan, share)), lambda: list(also()), build.manifest_before)
     parts, (*wrong, before) = listing.read_back(build.root, jobs, planned.look, tasks)
     findings = [*_payload(build, plan), *(text for texts in wrong for text in texts)]
     findings += [text for texts, _, _ in parts for text in texts]
@@ -52,7 +52,7 @@ def run(
         there = {entry.path for entry in listing.walk_shared(build.root, jobs)}
         findings += [f"{path} is missing" for path in (planned.then.keys() | planned.new) - there]
     if findings:
-        listing.require_unchanged(plan.before.root, build.before.entries, jobs)
+        listing.require_unchanged(plan.before.root, build.entries, jobs)
         raise VerificationFailed(findings)
     return before, sealed(lines for _, _, lines in parts)
 

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import MutableMapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -45,9 +45,8 @@ class Log:
 
     @cached_property
     def _logger(self) -> Any:
-        """Made for the first event that somebody hears: structlog takes as long to import as all of ours."""
-        import structlog
-
+        """Made for the first event that somebody hears: structlog takes as long to import as half of ours."""
+        structlog = _structlog()
         return structlog.wrap_logger(
             structlog.PrintLogger(sys.stderr),
             processors=[
@@ -115,11 +114,9 @@ class Log:
 
     def _only_loud_and_new(self, logger: Any, method: str, event: Event) -> Event:
         """Let pass what is loud enough, and a collision once, though plan and run both tell it."""
-        import structlog
-
         key = json.dumps({name: value for name, value in event.items() if name != "timestamp"}, default=str)
         if _LEVELS[event["level"]] < _threshold() or key in self._shown:
-            raise structlog.DropEvent
+            raise _structlog().DropEvent
         self._shown.add(key)
         self._clear()
         return event
@@ -134,9 +131,22 @@ def _visible(logger: Any, method: str, event: Event) -> Event:
     return {name: plain(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
-def _renderer() -> Any:
-    import structlog
+@cache
+def _structlog() -> Any:
+    """structlog, without rich where nobody has that yet: half of its import, for tracebacks that we do not print."""
+    hidden = "rich" not in sys.modules
+    if hidden:
+        sys.modules["rich"] = None  # type: ignore[assignment] # to whoever imports it now it is not installed
+    try:
+        import structlog
+    finally:
+        if hidden:
+            del sys.modules["rich"]
+    return structlog
 
+
+def _renderer() -> Any:
+    structlog = _structlog()
     if sys.stderr.isatty():
         return structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ, pad_event_to=0)
     return structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"])

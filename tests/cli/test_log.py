@@ -2,6 +2,8 @@
 
 import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,20 @@ def test_the_log_of_a_run_is_one_json_object_a_line(cli: Cli, root: Path) -> Non
     assert events[0]["event"] == "run"
     assert "committed" in [event["event"] for event in events]
     assert all({"timestamp", "level", "event"} <= event.keys() for event in events)
+
+
+def test_a_log_does_without_rich() -> None:
+    """Which takes as long to import as all else of it; whoever wants rich later has it."""
+    program = (
+        "import sys\n"
+        "from migrator.cli.log import Log\n"
+        "Log().notify('odd', level='warning')\n"
+        "assert 'structlog' in sys.modules and 'rich' not in sys.modules\n"
+        "import rich.console\n"
+        "Log().notify('odd', level='warning')\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (answer.returncode, answer.stderr.count("odd")) == (0, 2)
 
 
 def test_a_run_that_fails_at_once_is_logged_too(cli: Cli, root: Path) -> None:
