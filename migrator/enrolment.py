@@ -46,7 +46,7 @@ def build(
             accept=accept,
             scheme=site.scheme,
             environment=environment,
-            share=partial(workers.spread, jobs=site.jobs),
+            share=partial(workers.Shared, jobs=site.jobs),
         )
         for problem in found.problems:
             if problem.kind == ID_COLLISION:

@@ -47,7 +47,7 @@ def read_plan(site: Site, to: str | None = None, accept: Collection[str] = ()) -
 def _read(site: Site) -> tuple[list[Entry], Inventory]:
     site.notify("phase", name="read")
     entries = listing.walk_shared(site.place.real, site.jobs)
-    return entries, Inventory.read(site.place.real, site.scheme, share=partial(workers.spread, jobs=site.jobs))
+    return entries, Inventory.read(site.place.real, site.scheme, share=partial(workers.Shared, jobs=site.jobs))
 
 
 def _plan(site: Site, pending: list[Step], entries: list[Entry], store: Inventory, accept: Collection[str]) -> Plan:

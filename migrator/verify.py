@@ -12,7 +12,7 @@ from migrator.build import Build
 from migrator.engine import listing
 from migrator.engine.listing import FILE, Digests, Entry, Row
 from migrator.engine.snapshots import Lines, Texts, lines_of, sealed
-from migrator.engine.workers import Jobs, spread
+from migrator.engine.workers import Jobs, Shared
 from migrator.errors import MigratorError
 from migrator.plan import Plan
 from migrator.store import codec
@@ -42,7 +42,7 @@ def run(
     `also` yields what else is wrong with it. Raises VerificationFailed; TryAgain where the live tree has changed
     meanwhile, which explains what was found.
     """
-    share = partial(spread, jobs=jobs if isinstance(jobs, Executor) else 1)
+    share = partial(Shared, jobs=jobs if isinstance(jobs, Executor) else 1)
     planned = _Planned.of(build, plan)
     tasks = (lambda: list(_generations(build, plan, share)), lambda: list(also()), build.manifest_before)
     parts, (*wrong, before) = listing.read_back(build.root, jobs, planned.look, tasks)

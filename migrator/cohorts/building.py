@@ -23,7 +23,7 @@ from migrator.store.ids import DEFAULT_SCHEME, IdScheme, is_absent, normalise
 from migrator.store.index import Index, run_ids, without_output
 from migrator.store.layout import COHORTS, EVALUATION, GENS, METADATA, STAGES, unsafe_id
 from migrator.store.problems import ID_COLLISION, UNSAFE_PATH, Problem, ordered
-from migrator.store.reading import Share, alone
+from migrator.store.reading import Alone, Share
 from migrator.store.records import Gen, Key
 
 BUILT, UNCHANGED, REFUSED = "built", "unchanged", "refused"
@@ -72,7 +72,7 @@ def plan(
     accept: Collection[str] = (),
     scheme: IdScheme = DEFAULT_SCHEME,
     environment: Mapping[str, str] = os.environ,
-    share: Share = alone,
+    share: Share = Alone,
 ) -> Building:
     """Work out a build; `share` as in Index.read. Raises UsageError for a name that cannot be a cohort's."""
     given = _given(name, environment)

@@ -19,7 +19,7 @@ from migrator.store.ids import DEFAULT_SCHEME, IdScheme, Signature
 from migrator.store.inventory import Inventory
 from migrator.store.layout import GENS, LEDGER, PARSED_TEXT, STAGES, gen_path
 from migrator.store.problems import Problem
-from migrator.store.reading import Share, alone, uncollected
+from migrator.store.reading import Alone, Share, uncollected
 from migrator.store.records import Gen, Key
 
 Task = tuple[Any, ...]  # a signature without its replicate, which is the last field
@@ -46,7 +46,7 @@ class Index:
     tasks: Mapping[tuple[str, Task], list[Key]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, root: Path, scheme: IdScheme = DEFAULT_SCHEME, share: Share = alone) -> Index:
+    def read(cls, root: Path, scheme: IdScheme = DEFAULT_SCHEME, share: Share = Alone) -> Index:
         """One pass over the store that reads metadata.json of each generation and nothing else.
 
         `share` may let several processes do it, which a process with threads must not start.

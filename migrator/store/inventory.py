@@ -43,14 +43,14 @@ from migrator.store.problems import (
     UNSAFE_PATH,
     Problem,
 )
-from migrator.store.reading import MAX_TABLE_BYTES, NotRegular, Share, Unreadable, alone, read_bytes, read_records
+from migrator.store.reading import MAX_TABLE_BYTES, Alone, NotRegular, Share, Unreadable, Work, read_bytes, read_records
 from migrator.store.records import NOTHING, ROW_COLUMNS, Gen, Key
 from migrator.store.references import MEMBER_KEY, is_selection
 from migrator.store.table import InvalidTable, Table, decode
 
 _LINKED = "is a symbolic link: a run never writes through one"
 UNKNOWN_PER_TABLE = 1000  # members that are told one by one
-_KEYS_PER_PART, _PARTS = 512, 1000  # at least so many generations in a part, and about so many parts at most
+_KEYS_PER_PART, _PARTS = 256, 1000  # at least so many generations in a part, and about so many parts at most
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Inventory:
         root: Path,
         scheme: IdScheme = DEFAULT_SCHEME,
         documents: Sequence[str] = DOCUMENTS,
-        share: Share = alone,
+        share: Share = Alone,
     ) -> Inventory:
         """Read a data root, of each generation these JSON files; `share` may let several processes do it.
 
@@ -90,7 +90,7 @@ class Inventory:
         return _Reader(Path(root), documents, share).inventory(scheme)
 
     @classmethod
-    def read_metadata(cls, root: Path, scheme: IdScheme = DEFAULT_SCHEME, share: Share = alone) -> Inventory:
+    def read_metadata(cls, root: Path, scheme: IdScheme = DEFAULT_SCHEME, share: Share = Alone) -> Inventory:
         """Read metadata.json of each generation and nothing else: after the migrations that is enough."""
         return _Reader(Path(root), (METADATA,), share).slim(scheme)
 
@@ -187,7 +187,7 @@ class Inventory:
 
 
 class _Reader:
-    def __init__(self, root: Path, documents: Sequence[str] = DOCUMENTS, share: Share = alone) -> None:
+    def __init__(self, root: Path, documents: Sequence[str] = DOCUMENTS, share: Share = Alone) -> None:
         self.root = root
         self.files = documents
         self.share = share
@@ -199,9 +199,11 @@ class _Reader:
         for folder in (OWN, MAPPINGS):
             if os.path.lexists(self.root / folder) and not stat.S_ISDIR(os.lstat(self.root / folder).st_mode):
                 self._problem(UNSAFE_PATH, folder, "is ours and must be a folder, not a link or a file")
-        tables = dict(self._tables())
-        rows = self._rows(tables)
-        gens = dict(self._gens([key for stage in STAGES for key in self._keys(stage)], rows))
+        keys = self._all_keys()
+        with self._reading(keys) as work:
+            tables = dict(self._tables())
+            rows = self._rows(tables)
+            gens = dict(self._gens(keys, work, rows))
         generators, templates = self._templates()
         inventory = Inventory(
             root=self.root,
@@ -221,7 +223,9 @@ class _Reader:
 
     def slim(self, scheme: IdScheme) -> Inventory:
         self._require_gens()
-        gens = dict(self._gens([key for stage in STAGES for key in self._keys(stage)], {}))
+        keys = self._all_keys()
+        with self._reading(keys) as work:
+            gens = dict(self._gens(keys, work, {}))
         return Inventory(
             root=self.root,
             gens=gens,
@@ -242,7 +246,8 @@ class _Reader:
     def some(self, keys: Sequence[Key], paths: Sequence[str]) -> Inventory:
         tables = {path: table for path in paths if (table := self._table(path, MEMBER_KEY))}
         rows = self._rows(tables)
-        gens = dict(self._gens(list(keys), rows))
+        with self._reading(keys) as work:
+            gens = dict(self._gens(keys, work, rows))
         mentioned = {gen.parent_key for gen in gens.values() if gen.parent_key}
         for table in tables.values():
             mentioned |= {(stage.strip(), gen_id.strip()) for _, (stage, gen_id) in table.values(*MEMBER_KEY)}
@@ -311,11 +316,19 @@ class _Reader:
             else:
                 yield key
 
-    def _gens(self, keys: list[Key], rows: Mapping[Key, Mapping[str, str]]) -> Iterator[tuple[Key, Gen]]:
+    def _all_keys(self) -> list[Key]:
+        return [key for stage in STAGES for key in self._keys(stage)]
+
+    def _reading(self, keys: Sequence[Key]) -> Work:
+        """The records of these generations, as they begin to be read."""
         step = max(_KEYS_PER_PART, len(keys) // _PARTS)
-        parts = [keys[start : start + step] for start in range(0, len(keys), step)]
-        read = partial(read_records, f"{self.root}", self.files)
-        found = (record for part in self.share(read, parts, len(keys) * len(self.files)) for record in part)
+        parts = [list(keys[start : start + step]) for start in range(0, len(keys), step)]
+        return self.share(partial(read_records, f"{self.root}", self.files), parts, len(keys) * len(self.files))
+
+    def _gens(
+        self, keys: Sequence[Key], work: Work, rows: Mapping[Key, Mapping[str, str]]
+    ) -> Iterator[tuple[Key, Gen]]:
+        found = (record for part in work.results() for record in part)
         for key, (metadata, data, sidecars, findings) in zip(keys, found, strict=True):
             for kind, path, message in findings:
                 self._problem(kind, path, message, key)

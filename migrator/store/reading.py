@@ -13,7 +13,8 @@ import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from sys import intern
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol
 
 from migrator.store import codec
 from migrator.store.documents import Sidecar
@@ -36,13 +37,41 @@ class NotRegular(Unreadable):
         super().__init__("is not a regular file")
 
 
-# How a map over parts of a store is shared out: (function, parts, number of files) -> a plain value for each part.
-Share = Callable[[Callable[[list[Key]], list[Any]], list[list[Key]], int], list[list[Any]]]
+Parts = list[list[Key]]
 
 
-def alone(function: Callable[[list[Key]], list[Any]], parts: list[list[Key]], count: int) -> list[list[Any]]:
-    """The map in this process."""
-    return [function(part) for part in parts]
+class Work(Protocol):
+    """A map over parts of a store that others may have begun: a context manager, so that none outlives an error.
+
+    `results` gives a plain value for each part.
+    """
+
+    def __enter__(self) -> Work: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
+    def results(self) -> list[list[Any]]: ...
+
+
+class Alone:
+    """The map in this process, when its results are asked for."""
+
+    def __init__(self, function: Callable[[list[Key]], list[Any]], parts: Parts, count: int) -> None:
+        self._function, self._parts = function, parts
+
+    def __enter__(self) -> Alone:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Nothing was begun."""
+
+    def results(self) -> list[list[Any]]:
+        """The function of each part."""
+        return [self._function(part) for part in self._parts]
+
+
+# How such a map is begun: (function, parts, number of files).
+Share = Callable[[Callable[[list[Key]], list[Any]], Parts, int], Work]
 
 
 def read_bytes(path: str, limit: int, *, follow: bool = False, dir_fd: int | None = None) -> bytes | None:
