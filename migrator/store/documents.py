@@ -274,7 +274,11 @@ def _without(node: Any, keys: tuple[str, ...]) -> Any:
         if changed:
             node = {**node, **changed}
         dropped = [key for key in keys if key in node]
-        return {key: value for key, value in node.items() if key not in dropped} if dropped else node
+        if dropped:
+            node = dict(node)
+            for key in dropped:
+                del node[key]
+        return node
     if isinstance(node, list):
         items = [_without(value, keys) for value in node]
         return node if all(a is b for a, b in zip(items, node, strict=True)) else items
