@@ -12,8 +12,6 @@ import fcntl
 import getpass
 import json
 import os
-import secrets
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +31,7 @@ def who() -> str:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+    return f"{user}@{os.uname().nodename}"
 
 
 @contextlib.contextmanager
@@ -76,7 +74,7 @@ def hold(folder: Path, what: str, *, shared: bool = False, wait: float = 0) -> I
 @contextlib.contextmanager
 def _signed(folder: Path, note: bytes) -> Iterator[None]:
     """Leave a note while the lock is shared. It is for people: where none can be written, the work goes on."""
-    path = folder / f"{_SHARED}{secrets.token_hex(8)}"
+    path = folder / f"{_SHARED}{os.urandom(8).hex()}"
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             fd = files.open_lock(path)
