@@ -64,6 +64,9 @@ class Plan:
     synthetic: tuple[Mapping[str, object], ...]
     recipe: Recipe
     places: Targets  # path today -> path then, of every entry
+    rebuilt: tuple[
+        str, ...
+    ]  # paths of the derived tables that are ours, and of every manifest: made anew from the result
     stages: Mapping[str, Mapping[str, int]]  # stage -> created, renamed, rewritten, unchanged -> generations
 
     @cached_property
@@ -104,13 +107,6 @@ class Plan:
         return {old for _, old, new in self.mapping if old != new} - current
 
     @cached_property
-    def rebuilt(self) -> tuple[str, ...]:
-        """Paths of what the run makes anew from the result: the derived tables that are ours, and every manifest."""
-        paths = rebuilt_paths(self.after)
-        blocked = _blocked_paths(paths, self.entries)
-        return tuple(path for path in paths if path not in blocked)
-
-    @cached_property
     def bytes_needed(self) -> int:
         """Disk that the new tree takes, in bytes."""
         return room(self.entries)
@@ -143,7 +139,9 @@ def make(
         places, clashes = _places(entries, recipe)
         synthetic = tuple(_synthetic(after, [effect for _, effect in done]))
         stages = _per_stage(before, after)
-        problems += [*clashes, *_carried(rebuilt_paths(after), entries)]
+        wanted = rebuilt_paths(after)
+        blocked = in_the_way(wanted, {entry.path: entry.kind for entry in entries}.get)
+        problems += [*clashes, *_carried(blocked)]
         problems += (Problem(*row) for row in checking.result())
     finally:
         checking.abandon()
@@ -161,6 +159,7 @@ def make(
         synthetic=synthetic,
         recipe=recipe,
         places=places,
+        rebuilt=tuple(path for path in wanted if path not in blocked),
         stages=stages,
     )
 
@@ -207,16 +206,12 @@ def _stale(entries: Sequence[Entry]) -> list[Problem]:
     ]
 
 
-def _carried(paths: Iterable[str], entries: Sequence[Entry]) -> list[Problem]:
+def _carried(blocked: Mapping[str, str]) -> list[Problem]:
     """What would be made anew, were there no link in its way: it is carried over as it is."""
     return [
         Problem(STALE_TABLE, path=path, message=f"is carried over: nothing is written through or over {place}")
-        for path, place in _blocked_paths(paths, entries).items()
+        for path, place in blocked.items()
     ]
-
-
-def _blocked_paths(paths: Iterable[str], entries: Sequence[Entry]) -> dict[str, str]:
-    return in_the_way(paths, {entry.path: entry.kind for entry in entries}.get)
 
 
 def rebuilt_paths(store: Inventory) -> tuple[str, ...]:

@@ -176,11 +176,18 @@ def _walk(fd: int, prefix: str, rows: list[Row], start: list[str], stop: list[st
                 os.close(child)
 
 
+def unit_from(entries: Sequence[Entry], place: int) -> int:
+    """Where the first unit of a listing begins, at a place or behind it: what lies in the spine, with all below it."""
+    while place < len(entries) and entries[place].path.count("/") > SPINE_DEPTH:
+        place += 1
+    return min(place, len(entries))
+
+
 def differences(root: Path, before: Sequence[Entry], jobs: Jobs = None) -> list[str]:
     """Paths of a tree that are not the very same as in its listing from before (any attribute, change times too)."""
-    cuts = [place for place, entry in enumerate(before) if entry.path.count("/") == SPINE_DEPTH]
-    step = len(cuts) // cut(len(before), jobs) + 1
-    ranges = pairwise([0, *cuts[step::step], len(before)])
+    number = cut(len(before), jobs)
+    cuts = {unit_from(before, len(before) * part // number) for part in range(number + 1)}
+    ranges = pairwise(sorted(cuts))
     parts = [
         (before[first:last], before[first].path if first else "", before[last].path if last < len(before) else "")
         for first, last in ranges

@@ -11,17 +11,29 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from migrator.engine import files
-from migrator.engine.listing import BLOCK, FILE, FOLDER, LINK, READ, READ_FOLDER, SPINE_DEPTH, Entry, hash_bytes
+from migrator.engine.listing import (
+    BLOCK,
+    FILE,
+    FOLDER,
+    LINK,
+    READ,
+    READ_FOLDER,
+    SPINE_DEPTH,
+    Entry,
+    hash_bytes,
+    unit_from,
+)
 from migrator.engine.survey import in_blocks, look_through
 from migrator.engine.tokens import Batch, Hit, Tokens
 from migrator.engine.workers import Jobs, Shared, cut
@@ -150,12 +162,15 @@ class Building:
         self._source, self._target, self._recipe = source, target, recipe
         self._places = places or Targets(entries, recipe.moves)
         self._spine = [entry for entry in entries if entry.kind == FOLDER and _is_spine(entry.path)]
+        held = [place for place, entry in enumerate(entries) if entry.path in later and entry.kind != FOLDER]
+        self._later = [entries[place] for place in held]
+        sooner = list(entries)
+        for place in reversed(held):
+            del sooner[place]
         for entry in self._spine:
             files.make_dir(target / self._places[entry.path], 0o700)
         self._folders = partial(_folders, places=self._places, linked=linked, digests=digests or {})
         self._copy = partial(_copy_chunk, str(source), str(target), tokens)
-        self._later = [entry for entry in entries if entry.path in later and entry.kind != FOLDER]
-        sooner = [entry for entry in entries if entry.path not in later] if later else entries
         ranges = _ranges(sooner, jobs)
         self._done = _Progress(progress)
         self._work: Shared[Any, _Copied]
@@ -235,19 +250,16 @@ def _folders(
 
 def _ranges(entries: Sequence[Entry], jobs: Jobs) -> list[tuple[int, int]]:
     """A listing cut between units (what lies in the spine, with all below it) into shares of about equal cost."""
-    size = sum(entry.size for entry in entries)
+    costs = list(accumulate([2 + entry.size / 20_000 for entry in entries]))
     parts = cut(len(entries), jobs)
     if parts > 1 and not isinstance(jobs, Executor):
         parts *= _FINER
-    share = min((2 * len(entries) + size // 20_000) / parts + 1, _LARGEST_CHUNK)
+    share = min(costs[-1] / parts, _LARGEST_CHUNK) if costs else 0
     cuts = [0]
-    cost = 0.0
-    for place, entry in enumerate(entries):
-        if cost >= share and entry.path.count("/") <= SPINE_DEPTH:
-            cuts.append(place)
-            cost = 0
-        cost += 2 + entry.size / 20_000
-    return list(pairwise([*cuts, len(entries)]))
+    while cuts[-1] < len(entries):
+        done = costs[cuts[-1] - 1] if cuts[-1] else 0
+        cuts.append(unit_from(entries, bisect_left(costs, done + share) + 1))
+    return list(pairwise(cuts))
 
 
 _Pairs = list[tuple[str, tuple[str, str]]]  # (path today, digests before and after)
