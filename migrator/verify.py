@@ -46,8 +46,7 @@ def run(
     planned = _Planned.of(build, plan)
     tasks = (lambda: list(_generations(build, plan, share)), lambda: list(also()), build.manifest_before)
     parts, (*wrong, before) = listing.read_back(build.root, jobs, planned.look, tasks)
-    findings = [*_payload(build, plan), *(text for texts in wrong for text in texts)]
-    findings += [text for texts, _, _ in parts for text in texts]
+    findings = [text for texts in (*wrong, *(texts for texts, _, _ in parts)) for text in texts]
     if sum(number for _, number, _ in parts) < len(planned.then) + len(planned.new):
         there = {entry.path for entry in listing.walk_shared(build.root, jobs)}
         findings += [f"{path} is missing" for path in (planned.then.keys() | planned.new) - there]
@@ -62,6 +61,7 @@ class _Planned:
     """What shall be where: `then` of the old tree, `new` beside it, in `folders` that may be new as well."""
 
     expected: Mapping[str, str]
+    digests: Mapping[str, tuple[str, str]]
     rewritten: Container[str]
     then: Mapping[str, Entry]
     new: Collection[str]
@@ -71,7 +71,7 @@ class _Planned:
     def of(cls, build: Build, plan: Plan) -> _Planned:
         new = build.expected.keys() - build.then.keys()
         folders = {str(folder) for path in new for folder in PurePosixPath(path).parents}
-        return cls(build.expected, plan.recipe.contents, build.then, new, folders)
+        return cls(build.expected, build.digests, plan.recipe.contents, build.then, new, folders)
 
     def look(self, rows: list[Row], digests: Digests) -> tuple[list[str], int, Lines]:
         """Of a part of the new tree: what is wrong with it, how much of it was planned, its lines of the manifest."""
@@ -79,7 +79,7 @@ class _Planned:
         return list(self._wrong(rows, digests)), known, lines_of(rows, digests)
 
     def _wrong(self, rows: list[Row], digests: Digests) -> Iterator[str]:
-        """Whatever was there before has its kind, mode, owner and target, and its time unless it was rewritten.
+        """Whatever was there before has its kind, mode, owner and target; its time and bytes unless it was rewritten.
 
         Every file has the bytes that were planned, and beside what was planned there is nothing.
         """
@@ -93,15 +93,14 @@ class _Planned:
                     yield f"{path} was not planned"
             elif row[1:5] != old[1:5] or row[8] != old[8]:
                 yield f"{path} has other attributes"
-            elif row[6] != old[6] and old.path not in self.rewritten and not is_own(old.path):
-                yield f"{path} has another time"
-
-
-def _payload(build: Build, plan: Plan) -> Iterable[str]:
-    """What no step rewrites has the bytes that it had."""
-    for path, (before, after) in build.digests.items():
-        if before != after and path not in plan.recipe.contents:
-            yield f"{plan.places[path]} is not the copy of {path}"
+            else:
+                before, after = self.digests.get(old.path, ("", ""))
+                if (row[6] == old[6] and before == after) or old.path in self.rewritten:
+                    continue
+                if before != after:
+                    yield f"{path} is not the copy of {old.path}"
+                elif not is_own(old.path):
+                    yield f"{path} has another time"
 
 
 def _generations(build: Build, plan: Plan, share: Share) -> Iterable[str]:
