@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from migrator.engine.workers import Jobs, cut, spread
+from migrator.engine.workers import Jobs, borders, cut, spread
 from migrator.errors import MigratorError, TryAgain
 
 FOLDER, FILE, LINK, OTHER = "d", "f", "l", "?"
@@ -87,8 +87,8 @@ def _parts(root: Path, jobs: Jobs) -> tuple[list[_Part], int]:
     """A tree cut for several processes, and how many files it has, about."""
     units = _units(root)
     count = len(units) * _FILES_PER_UNIT
-    step = len(units) // cut(count, jobs) + 1
-    return list(pairwise(["", *units[step::step], ""])), count
+    cuts = {int(len(units) * border) for border in borders(cut(count, jobs))[1:-1]} - {0}
+    return list(pairwise(["", *(units[place] for place in sorted(cuts)), ""])), count
 
 
 def _done(task: Task) -> Any:
@@ -185,8 +185,7 @@ def unit_from(entries: Sequence[Entry], place: int) -> int:
 
 def differences(root: Path, before: Sequence[Entry], jobs: Jobs = None) -> list[str]:
     """Paths of a tree that are not the very same as in its listing from before (any attribute, change times too)."""
-    number = cut(len(before), jobs)
-    cuts = {unit_from(before, len(before) * part // number) for part in range(number + 1)}
+    cuts = {unit_from(before, int(len(before) * border)) for border in borders(cut(len(before), jobs))}
     ranges = pairwise(sorted(cuts))
     parts = [
         (before[first:last], before[first].path if first else "", before[last].path if last < len(before) else "")

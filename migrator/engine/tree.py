@@ -17,6 +17,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate, pairwise
+from math import ceil
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -36,7 +37,7 @@ from migrator.engine.listing import (
 )
 from migrator.engine.survey import in_blocks, look_through
 from migrator.engine.tokens import Batch, Hit, Tokens
-from migrator.engine.workers import Jobs, Shared, cut
+from migrator.engine.workers import Jobs, Shared, borders, cut
 from migrator.errors import MigratorError, TryAgain
 
 _LARGEST_CHUNK = 40_000  # of cost, about 20,000 files: so that progress moves on large stores
@@ -251,15 +252,13 @@ def _folders(
 def _ranges(entries: Sequence[Entry], jobs: Jobs) -> list[tuple[int, int]]:
     """A listing cut between units (what lies in the spine, with all below it) into shares of about equal cost."""
     costs = list(accumulate([2 + entry.size / 20_000 for entry in entries]))
+    total = costs[-1] if costs else 0
     parts = cut(len(entries), jobs)
     if parts > 1 and not isinstance(jobs, Executor):
         parts *= _FINER
-    share = min(costs[-1] / parts, _LARGEST_CHUNK) if costs else 0
-    cuts = [0]
-    while cuts[-1] < len(entries):
-        done = costs[cuts[-1] - 1] if cuts[-1] else 0
-        cuts.append(unit_from(entries, bisect_left(costs, done + share) + 1))
-    return list(pairwise(cuts))
+    parts = max(parts, ceil(1.5 * total / _LARGEST_CHUNK))  # the first share is half as large again as the mean
+    cuts = {unit_from(entries, bisect_left(costs, total * border)) for border in borders(parts)[:-1]}
+    return list(pairwise(sorted({*cuts, len(entries)})))
 
 
 _Pairs = list[tuple[str, tuple[str, str]]]  # (path today, digests before and after)

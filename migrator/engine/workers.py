@@ -68,6 +68,11 @@ def cut(count: int, jobs: Jobs = None) -> int:
     return 1 if workers == 1 else 4 * workers
 
 
+def borders(number: int) -> list[float]:
+    """Where work is cut into so many parts, as fractions of it: ever smaller ones, so that the last is soon done."""
+    return [1 - (1 - part / number) ** 1.5 for part in range(number + 1)]
+
+
 def spread(
     function: Callable[[P], T],
     parts: Sequence[P],
