@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property, partial
@@ -339,11 +338,13 @@ def _right(store: Inventory) -> int:
 
 
 def _reaching(store: Inventory) -> dict[str, tuple[int, int]]:
-    reached: set[Key] = set()
-    right, total = dict.fromkeys(STAGES, 0), Counter(stage for stage, _ in store.gens)
-    for stage in STAGES:  # drafts before essays before evaluations
-        known = len(reached)
-        keys = ((key, gen) for key, gen in store.gens.items() if key[0] == stage)
-        reached.update([key for key, gen in keys if stage not in PARENT_STAGE or gen.parent_key in reached])
-        right[stage] = len(reached) - known
-    return {stage: (right[stage], total[stage]) for stage in STAGES}
+    by_stage: dict[str, list[tuple[Key, Gen]]] = {stage: [] for stage in STAGES}
+    for key, gen in store.gens.items():
+        by_stage[key[0]].append((key, gen))
+    reached: set[Key | None] = set()
+    counts = {}
+    for stage, gens in by_stage.items():  # drafts before essays before evaluations
+        right = [key for key, gen in gens if stage not in PARENT_STAGE or gen.parent_key in reached]
+        reached.update(right)
+        counts[stage] = (len(right), len(gens))
+    return counts

@@ -21,7 +21,9 @@ def shape_of(plan: Plan) -> dict[str, dict[str, int]]:
     A word begins with its stage, where it has one: "essay template_id".
     """
     gens = plan.before.gens.values()
-    eras = Counter((gen.stage, tuple(sorted(gen.metadata))) for gen in gens)
+    eras: Counter[tuple[str, tuple[str, ...]]] = Counter()
+    for (stage, names), number in Counter((gen.stage, tuple(gen.metadata)) for gen in gens).items():
+        eras[stage, tuple(sorted(names))] += number
     keys: Counter[str] = Counter()
     for (stage, names), number in eras.items():
         keys.update({f"{stage} {name}": number for name in names})

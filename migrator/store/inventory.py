@@ -341,19 +341,21 @@ class _Reader:
             yield key, gen
 
     def _identity(self, gen: Gen) -> None:
-        path = f"{gen.path}/{METADATA}"
+        found: list[tuple[str, str]] = []
         gen_id, stage = gen.metadata.get("gen_id"), gen.metadata.get("stage")
         if gen_id != gen.gen_id and not is_absent(gen_id):
-            self._problem(GEN_ID_MISMATCH, path, f"gen_id is {gen_id!r}, the folder is {gen.gen_id!r}", gen.key)
+            found.append((GEN_ID_MISMATCH, f"gen_id is {gen_id!r}, the folder is {gen.gen_id!r}"))
             reason = unsafe_id(gen_id) if isinstance(gen_id, str) else None
             if reason:
-                self._problem(UNSAFE_PATH, path, f"gen_id {gen_id!r} {reason}", gen.key)
+                found.append((UNSAFE_PATH, f"gen_id {gen_id!r} {reason}"))
         if stage != gen.stage and not is_absent(stage):
-            self._problem(STAGE_MISMATCH, path, f"stage is {stage!r}, the folder is {gen.stage!r}", gen.key)
+            found.append((STAGE_MISMATCH, f"stage is {stage!r}, the folder is {gen.stage!r}"))
         parent = gen.parent if gen.stage in PARENT_STAGE else None
         reason = unsafe_id(parent) if parent else None
         if reason:
-            self._problem(UNSAFE_PATH, path, f"the parent {parent!r} {reason}", gen.key)
+            found.append((UNSAFE_PATH, f"the parent {parent!r} {reason}"))
+        for kind, message in found:
+            self._problem(kind, f"{gen.path}/{METADATA}", message, gen.key)
 
     # -- tables
 
