@@ -11,7 +11,7 @@ from pathlib import Path
 
 from migrator.cohorts import manifest, membership
 from migrator.engine.tree import Recipe
-from migrator.engine.workers import Beside, Jobs
+from migrator.engine.workers import Beside, Jobs, processes
 from migrator.plan import Plan
 from migrator.store.index import Index
 from migrator.store.inventory import Inventory
@@ -61,7 +61,9 @@ def in_plan(plan: Plan, before: Mapping[str, Score], *, jobs: Jobs = None) -> Pl
             scores[gen.gen_id] = MISSING if text is None else score_of(text)
     steps = [(entry.number, entry.digest) for entry in plan.ledger]
     steps += [(step.number, step.digest) for step, _ in plan.steps]
-    tables = Beside(lambda: derived.rebuild(plan.after, scores), len(plan.entries), jobs)
+    count = len(plan.entries)
+    spare = jobs if processes(count, jobs) > 2 else 1  # of two cores the other one copies meanwhile
+    tables = Beside(lambda: derived.rebuild(plan.after, scores), count, spare)
     try:
         manifests, _ = manifests_of(plan.after, steps)
         made, wanted = tables.result() | manifests, set(plan.rebuilt)
