@@ -233,9 +233,11 @@ def _edited(gen: Gen, todo: _Sorted) -> Gen:
         if edit.drop:
             documents = documents.revise(Drop(edit.drop))
     number = todo.numbers.get(gen.key)
+    parent = todo.relinks.get(gen.key)
     if number is not None:
         documents = documents.revise(Number(number))
-    parent = todo.relinks.get(gen.key)
+        if parent is None and gen.key not in todo.edits:
+            return gen.renumbered(documents)
     if parent is not None:
         if gen.parent is not None:
             names = {PARENT_STAGE[gen.stage]: {gen.parent: parent}}

@@ -136,6 +136,12 @@ class Gen:
         """The same generation with other documents."""
         return self.of(self.stage, self.gen_id, self.origin, documents, self.row, self.texts)
 
+    def renumbered(self, documents: Documents) -> Gen:
+        """The same with documents that differ in their replicates alone: what was found out of the rest stays."""
+        gen = object.__new__(type(self))
+        gen.__dict__.update(self.__dict__, documents=documents)
+        return gen
+
     @property
     def path(self) -> str:
         """The folder, relative to the data root."""
