@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from migrator import runner, verify
+from migrator.engine import listing
 from migrator.errors import TryAgain
 from migrator.site import RunFailed
 from migrator.verify import VerificationFailed
@@ -109,3 +111,37 @@ def test_what_a_changed_live_tree_explains_is_told_as_that(base: Path, monkeypat
     with pytest.raises(RunFailed, match="somebody changed the data root during the run: mine/note") as failure:
         runner.upgrade(site(base))
     assert failure.value.exit_code == TryAgain.exit_code
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_copy_that_is_none_is_found_though_it_is_what_was_built(
+    base: Path, jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what a step rewrites may have other bytes than it had."""
+    original = verify.run
+
+    def careless(build: Any, *values: Any, **options: Any) -> Any:
+        _again(build.root / "mine/note", lambda: (build.root / "mine/note").write_text("MINE"))
+        new = listing.hash_bytes(b"MINE")
+        digests = {**build.digests, "mine/note": (listing.hash_bytes(b"mine"), new)}
+        return original(
+            replace(build, digests=digests, expected={**build.expected, "mine/note": new}), *values, **options
+        )
+
+    monkeypatch.setattr(verify, "run", careless)
+    with pytest.raises(RunFailed, match="mine/note is not the copy of mine/note"):
+        runner.upgrade(site(base, jobs=jobs))
+
+
+def test_a_new_file_that_is_missing_is_told(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the old tree did not have is counted as well."""
+    original = verify.run
+
+    def damaged(build: Any, *values: Any, **options: Any) -> Any:
+        folder = next((build.root / ".migrator/mappings").iterdir())
+        (folder / "issues.csv").unlink()
+        return original(build, *values, **options)
+
+    monkeypatch.setattr(verify, "run", damaged)
+    with pytest.raises(RunFailed, match=r"\.migrator/mappings/[0-9-]+/issues\.csv is missing"):
+        runner.upgrade(site(base))

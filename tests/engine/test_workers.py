@@ -5,11 +5,12 @@ from __future__ import annotations
 import copyreg
 import marshal
 import os
+from itertools import pairwise
 
 import pytest
 
 from migrator.engine import workers
-from migrator.engine.workers import Beside, Shared, reap, spread
+from migrator.engine.workers import Beside, Shared, borders, reap, spread
 from migrator.errors import MigratorError
 
 
@@ -71,3 +72,13 @@ def test_children_begin_before_anybody_asks() -> None:
     with pytest.raises(ValueError, match="on the way"), Shared(work, range(8), 8, jobs=2):
         raise ValueError("on the way")
     reap()
+
+
+@pytest.mark.parametrize("number", [1, 2, 8, 1000])
+def test_parts_become_smaller(number: int) -> None:
+    """From the beginning to the end of the work; the last one is a small part of the mean."""
+    found = borders(number)
+    sizes = [after - before for before, after in pairwise(found)]
+    assert (found[0], found[-1], len(sizes)) == (0, 1, number)
+    assert sizes == sorted(sizes, reverse=True)
+    assert number == 1 or 0 < sizes[-1] < 1 / number < sizes[0] < 1.5 / number

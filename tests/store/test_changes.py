@@ -284,6 +284,21 @@ def test_renumber_writes_where_the_key_stands_and_into_every_row(inventory: Inve
     assert effect.touched == {"essay": {"rewrite": 1}}
 
 
+def test_renumber_keeps_what_was_found_out_and_an_edit_does_not(inventory: Inventory) -> None:
+    """A record notes what it has worked out; a step may change what that was worked out from."""
+    before = inventory.gens["draft", "d1"]
+    noted = (before.key, before.template, before.model, before.combo, before.parent)
+    numbered = do(inventory, Renumber(before, 7)).gens["draft", "d1"]
+    assert (numbered.key, numbered.template, numbered.model, numbered.combo, numbered.parent) == noted
+    assert (numbered.replicate, before.replicate) == (7, before.metadata["replicate"])
+    edited = do(inventory, Renumber(before, 7), Edit(before, set={"template_id": "other", "llm_model_id": "other"}))
+    assert (edited.gens["draft", "d1"].template, edited.gens["draft", "d1"].model) == ("other", "other")
+    essay = inventory.gens["essay", "e1"]
+    assert essay.parent == "d1"
+    relinked = do(inventory, Relink(essay, "d2"), Renumber(essay, 7)).gens["essay", "e1"]
+    assert (relinked.parent, relinked.parent_key) == ("d2", ("draft", "d2"))
+
+
 def test_renumber_keeps_the_blanks_of_a_cell_and_touches_no_table_that_is_right(inventory: Inventory) -> None:
     d1 = inventory.gens["draft", "d1"]
     after = do(inventory, Renumber(d1, 4))

@@ -64,6 +64,18 @@ def test_values_are_those_of_the_csv_module(data: bytes) -> None:
     assert rows_of(Table.parse(data)) == by_csv_module(data)
 
 
+@given(csv_files())
+def test_values_of_columns_are_those_of_the_records(data: bytes) -> None:
+    """By row; a column that is not there says nothing, and a single one is a tuple too."""
+    table = Table.parse(data)
+    width = len(table.columns)
+    names = (f"c{width - 1}", "c0", "nowhere")
+    records = [record for _, record in table.records()]
+    assert [values for _, values in table.values(*names)] == [(r[names[0]], r["c0"], "") for r in records]
+    assert [values for _, values in table.values("c0")] == [(record["c0"],) for record in records]
+    assert [table.rows[index].line for index, _ in table.values("c0")] == [line for line, _ in table.records()]
+
+
 @given(st.text(st.sampled_from('ab,"\r\n é'), max_size=30))
 def test_odd_quotes_are_read_as_the_csv_module_reads_them(text: str) -> None:
     """Text behind a closing quote, quotes within bare cells, any end: the same cells, or a refusal."""
