@@ -127,17 +127,19 @@ ASK = {
             echo "<"(complete -C "$line")">"
         end
     """,
-    # zsh completes in its line editor alone: there the line is typed, a tab, and the key that shows the line
+    # zsh completes in its line editor alone: there the line is typed, a tab, and the key that shows the line; what is
+    # waited for stands in no line that is typed, since a busy machine echoes those late
     "zsh": """
         zmodload zsh/zpty
         zpty shell zsh -f -i
         zpty -w shell 'PS1=; autoload -U compinit; compinit -u -D; source <(migrator completion zsh)'
-        zpty -w shell 'show() { print -r -- "<${BUFFER% }>"; BUFFER=; }; zle -N show; bindkey ^X show; print rea''dy'
+        zpty -w shell 'show() { print -r -- "@""@${BUFFER% }%""%"; BUFFER=; }; zle -N show; bindkey ^X show'
+        zpty -w shell 'print rea''dy'
         zpty -r -m shell answer '*ready*'
         for line in ${(f)LINES_TO_ASK}; do
             zpty -w -n shell "$line"$'\\t\\x18'
-            zpty -r -m shell answer '*<*>*'
-            print -r -- "<${${answer##* }%%>*}>"
+            zpty -r -m shell answer '*@@*%%*'
+            print -r -- "<${${answer##* }%%\\%\\%*}>"
         done
     """,
 }
