@@ -63,9 +63,7 @@ class Plan:
     synthetic: tuple[Mapping[str, object], ...]
     recipe: Recipe
     places: Targets  # path today -> path then, of every entry
-    rebuilt: tuple[
-        str, ...
-    ]  # paths of the derived tables that are ours, and of every manifest: made anew from the result
+    rebuilt: tuple[str, ...]  # paths of what is made anew from the result: our derived tables, every manifest
     stages: Mapping[str, Mapping[str, int]]  # stage -> created, renamed, rewritten, unchanged -> generations
 
     @cached_property

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from itertools import pairwise
+from operator import call
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,7 +77,7 @@ def read_back(root: Path, jobs: Jobs, look: Look, tasks: Sequence[Task] = ()) ->
     if isinstance(jobs, Executor):  # what is looked for, and the tasks, may know more than one likes to send
         return [look(*part) for part in spread(read, parts, count, jobs)], [task() for task in tasks]
     looks: list[Task] = [partial(_looked, look, read, part) for part in parts]
-    found = spread(_done, [*tasks, *looks], count, jobs)
+    found = spread(call, [*tasks, *looks], count, jobs)
     return found[len(tasks) :], found[: len(tasks)]
 
 
@@ -89,10 +90,6 @@ def _parts(root: Path, jobs: Jobs) -> tuple[list[_Part], int]:
     count = len(units) * _FILES_PER_UNIT
     cuts = {int(len(units) * border) for border in borders(cut(count, jobs))[1:-1]} - {0}
     return list(pairwise(["", *(units[place] for place in sorted(cuts)), ""])), count
-
-
-def _done(task: Task) -> Any:
-    return task()
 
 
 def _looked(look: Look, read: Callable[[_Part], tuple[list[Row], Digests]], part: _Part) -> Any:

@@ -109,11 +109,11 @@ class Targets:
         taken: set[str] = set()
         for entry in entries:
             path = entry.path
-            if path.count("/") in depths and path:
-                folder, then = path.rpartition("/")[0], self[path]
-                if path in moves and then.rpartition("/")[0] != self._folders[folder]:
+            if path and path.count("/") in depths and (folder := path.rpartition("/")[0]) in crowded:
+                then = self[path]
+                if then.rpartition("/")[0] != self._folders[folder]:
                     raise MigratorError("a recipe renames within a folder only", where=then)
-                if folder in crowded and then in taken:
+                if then in taken:
                     raise MigratorError("two things would get one name", where=then, hint="rename one of them by hand")
                 taken.add(then)
             if entry.kind == FOLDER:
