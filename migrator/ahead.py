@@ -16,7 +16,7 @@ from migrator.engine.workers import Beside, Jobs, processes, reap
 from migrator.rebuild import scores_of
 from migrator.store.inventory import Inventory
 from migrator.store.layout import is_payload
-from migrator.tables.scores import Score
+from migrator.tables.scores import Score, evaluation_of, score_of
 
 _Look = tuple[dict[str, tuple[str, str]], dict[str, str], list[tuple[str, int, str]]]
 
@@ -43,14 +43,22 @@ class Ahead:
         reap()  # of all children of the run: this was the first
 
     def _look(self) -> _Look:
-        scores = {gen_id: (score.text, score.error) for gen_id, score in scores_of(self._store).items()}
+        scores: dict[str, tuple[str, str]] = {}
+
+        def take(path: str, data: bytes) -> None:
+            gen_id = evaluation_of(path)
+            if gen_id:
+                scores[gen_id] = (*score_of(data),)
+
         payload = self._payload()
         names = Tokens((gen_id for _, gen_id in self._store.gens), sum(entry.size for entry in payload))
-        digests, hits = survey(self._store.root, payload, names, self._is_asked)
+        digests, hits = survey(self._store.root, payload, names, self._is_asked, take)
         return scores, digests, hits
 
     def _payload(self) -> list[Entry]:
-        return [entry for entry in self._entries if entry.kind == FILE and is_payload(entry.path)]
+        """The files to look into: first those that have a score, which somebody else would have to read."""
+        payload = [entry for entry in self._entries if entry.kind == FILE and is_payload(entry.path)]
+        return sorted(payload, key=lambda entry: not evaluation_of(entry.path))
 
     def _is_asked(self) -> bool:
         try:
@@ -65,4 +73,4 @@ class Ahead:
         os.write(self._ask, b".")
         scores, digests, hits = self._child.result()
         surveyed = Surveyed(digests, [Hit(*hit) for hit in hits])
-        return {gen_id: Score(*score) for gen_id, score in scores.items()}, surveyed
+        return scores_of(self._store, {gen_id: Score(*score) for gen_id, score in scores.items()}), surveyed

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from migrator.engine import files, ledger, listing, tree
 from migrator.engine.ledger import Applied
-from migrator.engine.listing import FILE, Entry
+from migrator.engine.listing import Entry
 from migrator.engine.snapshots import Texts, manifest_of
 from migrator.engine.survey import Surveyed
 from migrator.engine.tokens import Hit, Tokens
@@ -28,15 +28,20 @@ class Build:
     """A tree that is written but not yet proven.
 
     `entries` are the old tree's as they are now, `then` the same as they were, by their path in this one; `digests`
-    those before and after of each file, by its path today; `expected` maps each file of the tree to its.
+    those before and after of each file, by its path today; `new` those of files that are made, not copied, by path.
     """
 
     root: Path
     entries: Sequence[Entry]
     then: Mapping[str, Entry]
     digests: Mapping[str, tuple[str, str]]
-    expected: dict[str, str]
+    new: dict[str, str]
     problems: tuple[Problem, ...]
+
+    @property
+    def count(self) -> int:
+        """How many files and links it has."""
+        return len(self.digests) + sum(path not in self.then for path in self.new)
 
     def manifest_before(self) -> Texts:
         """The manifest of the old tree."""
@@ -97,14 +102,12 @@ class Building:
         built = self._tree.finish(plan.recipe)
         source, link, surveyed = plan.before.root, self._link, self._surveyed
         entries = listing.as_linked(source, plan.entries, is_payload, self._jobs) if link else plan.entries
-        digests = built.digests
-        expected = {place: digests[entry.path][1] for place, entry in then.items() if entry.kind == FILE}
-        expected |= {path: listing.hash_bytes(data) for path, data in plan.recipe.additions.items()}
+        new = {path: listing.hash_bytes(data) for path, data in plan.recipe.additions.items()}
         rewritten = plan.recipe.contents
         seen = (hit for hit in surveyed.hits if hit.token in self._old_names and hit.path not in rewritten)
         hits = sorted([*built.hits, *(hit._replace(path=plan.places[hit.path]) for hit in seen)])
         problems = ordered([*plan.problems, *leftovers(hits)])
-        return Build(self._root, entries, then, digests, expected, tuple(problems))
+        return Build(self._root, entries, then, built.digests, new, tuple(problems))
 
 
 def leftovers(hits: Iterable[Hit]) -> list[Problem]:
@@ -139,5 +142,4 @@ def record(build: Build, plan: Plan, run_id: str, applied: Sequence[Applied]) ->
         files.remove_file(build.root / LEDGER)
     tree.add(build.root, own)
     tree.finish_folder(str(plan.before.root), str(build.root), plan.entries[0], "")
-    expected = build.expected | {path: listing.hash_bytes(data) for path, data in own.items()}
-    return replace(build, expected=expected)
+    return replace(build, new={**build.new, **{path: listing.hash_bytes(data) for path, data in own.items()}})

@@ -5,7 +5,7 @@ An upgrade takes it into the recipe of its tree, `regenerate` puts it into the l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +21,10 @@ from migrator.tables import derived
 from migrator.tables.scores import MISSING, Score, read_scores, score_of
 
 
-def scores_of(store: Inventory) -> dict[str, Score]:
-    """The scores of a store that lies on the disk, read now, by id."""
-    return read_scores(store.root, store.ids(EVALUATION))
+def scores_of(store: Inventory, known: Mapping[str, Score] | None = None) -> dict[str, Score]:
+    """The scores of a store that lies on the disk, by id, read now where they are not `known`."""
+    known = known or {}
+    return {**known, **read_scores(store.root, (gen_id for gen_id in store.ids(EVALUATION) if gen_id not in known))}
 
 
 def tables_of(store: Inventory) -> dict[str, bytes]:
@@ -80,9 +81,16 @@ def in_plan(plan: Plan, before: Mapping[str, Score], *, jobs: Jobs = None) -> Pl
     return replace(plan, recipe=recipe)
 
 
-def changed_scores(plan: Plan, before: Mapping[str, Score], root: Path) -> Iterator[str]:
-    """Evaluations whose score or error in the new tree, read from it, is not the one that they had."""
-    pairs = [(old, new) for stage, old, new in plan.mapping if stage == EVALUATION]
+def changed_scores(plan: Plan, before: Mapping[str, Score], root: Path, surveyed: Container[str] = ()) -> Iterator[str]:
+    """Evaluations whose score or error in the new tree, read from it, is not the one that they had.
+
+    Texts that were `surveyed`, by their path today, are left out: their copies are proven to be the very same bytes.
+    """
+    pairs = [
+        (old, new)
+        for stage, old, new in plan.mapping
+        if stage == EVALUATION and f"{gen_path(stage, old)}/{PARSED_TEXT}" not in surveyed
+    ]
     after = read_scores(root, [new for _, new in pairs])
     for old, new in pairs:
         if after[new] != before[old]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -22,14 +22,16 @@ from migrator.engine import exchange, files, hooks, journal, ledger, listing, lo
 from migrator.engine.journal import Journal
 from migrator.engine.ledger import Applied
 from migrator.engine.listing import Entry
-from migrator.engine.snapshots import Run
+from migrator.engine.snapshots import Run, Texts
 from migrator.engine.steps import Step
+from migrator.engine.survey import Surveyed
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain, described
 from migrator.plan import Plan, room
 from migrator.site import Outcome, RunFailed, Site, copy_mappings, settle
 from migrator.store.inventory import Inventory
 from migrator.store.layout import LEDGER, is_payload
 from migrator.store.problems import ID_COLLISION
+from migrator.tables.scores import Score
 
 
 def read_pending(site: Site, to: str | None = None) -> list[Step]:
@@ -149,11 +151,14 @@ def _execute(site: Site, plan: Plan, note: str, ahead: Ahead) -> Outcome:
     folder = site.folder(run.run_id)
     try:
         journal.write(site.place.state, Journal(journal.UPGRADE, run.run_id, str(folder)))
-        plan_of_tree, done, also = _built(site, folder, plan, run, ahead)
+        scores, surveyed = ahead.seen()
+        plan_of_tree, done = _built(site, plan, run, scores, surveyed)
         applied = _applied(site, plan, run, note)
         done = build.record(done, plan, run.run_id, applied)
-        site.notify("phase", name="verify", files=len(done.expected))
-        before, after = _proven(site, folder, plan_of_tree, done, also)
+        site.notify("phase", name="verify", files=done.count)
+        also = partial(rebuild.changed_scores, plan, scores, done.root, surveyed.digests)
+        manifests = verify.run(done, plan_of_tree, surveyed=surveyed.digests, also=also, jobs=site.jobs)
+        before, after = _kept(folder, *manifests)
         displaced = site.place.real if run.linked else done.root
         run = run.with_(before=before, after=after, ended=applied[-1].end, tree=str(displaced))
         snapshots.write(folder, run)
@@ -180,16 +185,12 @@ def _execute(site: Site, plan: Plan, note: str, ahead: Ahead) -> Outcome:
     return Outcome("committed", plan, snapshots.read(folder), tuple(done.problems), rest=rest)
 
 
-def _built(
-    site: Site, folder: Path, plan: Plan, run: Run, ahead: Ahead
-) -> tuple[Plan, Build, Callable[[], Iterable[str]]]:
-    """Write the new tree. Returns the plan with what is made anew, what was built, and what tells changed scores."""
-    scores, surveyed = ahead.seen()
-    new = Path(run.tree)
+def _built(site: Site, plan: Plan, run: Run, scores: Mapping[str, Score], surveyed: Surveyed) -> tuple[Plan, Build]:
+    """Write the new tree. Returns the plan with what is made anew, and what was built."""
     with Building(  # generations are copied from here on
-        plan, new, surveyed=surveyed, link=site.link, jobs=site.jobs, progress=site.progress
+        plan, Path(run.tree), surveyed=surveyed, link=site.link, jobs=site.jobs, progress=site.progress
     ) as building:
-        site.notify("run", folder=str(folder), run_id=run.run_id, steps=run.steps)
+        site.notify("run", folder=str(site.folder(run.run_id)), run_id=run.run_id, steps=run.steps)
         for problem in plan.problems:
             if problem.kind == ID_COLLISION:
                 site.notify("collision", level="critical", **problem.row())
@@ -197,15 +198,14 @@ def _built(
         plan_of_tree = rebuild.in_plan(plan, scores, jobs=site.jobs)
         files_to_copy = sum(entry.kind != listing.FOLDER for entry in plan.entries)
         site.notify("phase", name="build", files=files_to_copy, bytes=sum(e.size for e in plan.entries))
-        return plan_of_tree, building.finish(plan_of_tree), partial(rebuild.changed_scores, plan, scores, new)
+        return plan_of_tree, building.finish(plan_of_tree)
 
 
-def _proven(site: Site, folder: Path, plan: Plan, built: Build, also: Callable[[], Iterable[str]]) -> tuple[str, str]:
-    """Read the new tree back, write the manifests of both into the run's folder; the digests of both trees."""
-    (before, digest_before), (after, digest_after) = verify.run(built, plan, also=also, jobs=site.jobs)
-    files.write_new(folder / snapshots.AFTER, after)
-    files.write_new(folder / snapshots.BEFORE, before)
-    return digest_before, digest_after
+def _kept(folder: Path, before: Texts, after: Texts) -> tuple[str, str]:
+    """Write the manifests of both trees into the run's folder; the digests of both trees."""
+    files.write_new(folder / snapshots.AFTER, after[0])
+    files.write_new(folder / snapshots.BEFORE, before[0])
+    return before[1], after[1]
 
 
 def _entries(manifest: Path) -> Sequence[Entry]:

@@ -22,6 +22,7 @@ from migrator.store.reading import Share
 from migrator.store.records import Gen
 
 _SHOWN = 5
+_NONE = ("", "")  # digests of what is no file
 
 
 class VerificationFailed(MigratorError):
@@ -35,21 +36,27 @@ class VerificationFailed(MigratorError):
 
 
 def run(
-    build: Build, plan: Plan, *, also: Callable[[], Iterable[str]] = tuple, jobs: Jobs = None
+    build: Build,
+    plan: Plan,
+    *,
+    surveyed: Mapping[str, str] | None = None,
+    also: Callable[[], Iterable[str]] = tuple,
+    jobs: Jobs = None,
 ) -> tuple[Texts, Texts]:
     """The manifests of the old tree and of the new one, which is read back from the disk.
 
-    `also` yields what else is wrong with it. Raises VerificationFailed; TryAgain where the live tree has changed
+    `surveyed` are digests of files of the old tree, by path, that others than the build have read: of these it is not
+    asked. `also` yields what else is wrong. Raises VerificationFailed; TryAgain where the live tree has changed
     meanwhile, which explains what was found.
     """
     share = partial(Shared, jobs=jobs if isinstance(jobs, Executor) else 1)
-    planned = _Planned.of(build, plan)
+    planned = _Planned.of(build, plan, surveyed or {})
     tasks = (lambda: list(_generations(build, plan, share)), lambda: list(also()), build.manifest_before)
     parts, (*wrong, before) = listing.read_back(build.root, jobs, planned.look, tasks)
     findings = [text for texts in (*wrong, *(texts for texts, _, _ in parts)) for text in texts]
-    if sum(number for _, number, _ in parts) < len(planned.then) + len(planned.new):
+    if sum(number for _, number, _ in parts) < len(planned.then) + len(planned.beside):
         there = {entry.path for entry in listing.walk_shared(build.root, jobs)}
-        findings += [f"{path} is missing" for path in (planned.then.keys() | planned.new) - there]
+        findings += [f"{path} is missing" for path in (planned.then.keys() | planned.beside) - there]
     if findings:
         listing.require_unchanged(plan.before.root, build.entries, jobs)
         raise VerificationFailed(findings)
@@ -58,24 +65,28 @@ def run(
 
 @dataclass(frozen=True)
 class _Planned:
-    """What shall be where: `then` of the old tree, `new` beside it, in `folders` that may be new as well."""
+    """What shall be where: `then` of the old tree, and what is made `beside` it, in `folders` that may be new as well.
 
-    expected: Mapping[str, str]
-    digests: Mapping[str, tuple[str, str]]
-    rewritten: Container[str]
+    `new` are the digests of what is made, some of it in the place of what was there.
+    """
+
     then: Mapping[str, Entry]
-    new: Collection[str]
+    digests: Mapping[str, tuple[str, str]]
+    surveyed: Mapping[str, str]
+    rewritten: Container[str]
+    new: Mapping[str, str]
+    beside: Collection[str]
     folders: Container[str]
 
     @classmethod
-    def of(cls, build: Build, plan: Plan) -> _Planned:
-        new = build.expected.keys() - build.then.keys()
-        folders = {str(folder) for path in new for folder in PurePosixPath(path).parents}
-        return cls(build.expected, build.digests, plan.recipe.contents, build.then, new, folders)
+    def of(cls, build: Build, plan: Plan, surveyed: Mapping[str, str]) -> _Planned:
+        beside = {path for path in build.new if path not in build.then}
+        folders = {str(folder) for path in beside for folder in PurePosixPath(path).parents}
+        return cls(build.then, build.digests, surveyed, plan.recipe.contents, build.new, beside, folders)
 
     def look(self, rows: list[Row], digests: Digests) -> tuple[list[str], int, Lines]:
         """Of a part of the new tree: what is wrong with it, how much of it was planned, its lines of the manifest."""
-        known = sum([row[0] in self.then or row[0] in self.new for row in rows])
+        known = sum([row[0] in self.then or row[0] in self.beside for row in rows])
         return list(self._wrong(rows, digests)), known, lines_of(rows, digests)
 
     def _wrong(self, rows: list[Row], digests: Digests) -> Iterator[str]:
@@ -86,7 +97,8 @@ class _Planned:
         for row in rows:
             path, kind = row[:2]
             old = self.then.get(path)
-            if kind == FILE and digests[path] != self.expected.get(path):
+            before, after = self.digests.get(old[0], _NONE) if old else _NONE
+            if kind == FILE and digests[path] != self.new.get(path, after):
                 yield f"{path} does not have the content that was planned"
             elif old is None:
                 if kind != FILE and path not in self.folders:
@@ -94,8 +106,8 @@ class _Planned:
             elif row[1:5] != old[1:5] or row[8] != old[8]:
                 yield f"{path} has other attributes"
             else:
-                before, after = self.digests.get(old.path, ("", ""))
-                if (row[6] == old[6] and before == after) or old.path in self.rewritten:
+                before = self.surveyed.get(old[0], before)
+                if (row[6] == old[6] and before == after) or old[0] in self.rewritten:
                     continue
                 if before != after:
                     yield f"{path} is not the copy of {old.path}"

@@ -124,9 +124,7 @@ def test_a_copy_that_is_none_is_found_though_it_is_what_was_built(
         _again(build.root / "mine/note", lambda: (build.root / "mine/note").write_text("MINE"))
         new = listing.hash_bytes(b"MINE")
         digests = {**build.digests, "mine/note": (listing.hash_bytes(b"mine"), new)}
-        return original(
-            replace(build, digests=digests, expected={**build.expected, "mine/note": new}), *values, **options
-        )
+        return original(replace(build, digests=digests), *values, **options)
 
     monkeypatch.setattr(verify, "run", careless)
     with pytest.raises(RunFailed, match="mine/note is not the copy of mine/note"):

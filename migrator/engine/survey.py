@@ -26,11 +26,15 @@ class Surveyed:
 
 
 def survey(
-    root: Path, entries: Sequence[Entry], tokens: Tokens, ended: Callable[[], bool]
+    root: Path,
+    entries: Sequence[Entry],
+    tokens: Tokens,
+    ended: Callable[[], bool],
+    take: Callable[[str, bytes], object] | None = None,
 ) -> tuple[dict[str, str], list[tuple[str, int, str]]]:
     """Path -> digest of these files of a tree, in their order and until `ended` says so; and the hits in them.
 
-    A file that cannot be read is left out.
+    A file that cannot be read is left out. `take` gets path and bytes of each that is not a large one.
     """
     digests: dict[str, str] = {}
     batch = Batch(tokens)
@@ -38,30 +42,37 @@ def survey(
         if ended():
             break
         for entry in entries[start : start + _AT_ONCE]:
-            digest = _read(root, entry, batch)
+            digest = _read(root, entry, batch, take)
             if digest:
                 digests[entry.path] = digest
     return digests, [(*hit,) for hit in batch.close()]
 
 
-def _read(root: Path, entry: Entry, batch: Batch) -> str:
+def _read(root: Path, entry: Entry, batch: Batch, take: Callable[[str, bytes], object] | None) -> str:
     try:
         fd = os.open(f"{root}/{entry.path}", READ)
         try:
-            return look_through(fd, entry.size, entry.path, batch)
+            return look_through(fd, entry.size, entry.path, batch, take)
         finally:
             os.close(fd)
     except OSError:
         return ""
 
 
-def look_through(fd: int, size: int, path: str, batch: Batch | None) -> str:
-    """The digest of an open file that had this size; its tokens go to the batch, under this path."""
+def look_through(
+    fd: int, size: int, path: str, batch: Batch | None, take: Callable[[str, bytes], object] | None = None
+) -> str:
+    """The digest of an open file that had this size; its tokens go to the batch, under this path.
+
+    `take` gets path and bytes of one that is not large.
+    """
     if size > BLOCK:
         return in_blocks(fd, size, path, batch)
     data = os.read(fd, size + 1)  # one more than it had, to see its end
     if batch:
         batch.add(path, data)
+    if take:
+        take(path, data)
     return hash_bytes(data)
 
 

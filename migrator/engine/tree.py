@@ -170,7 +170,8 @@ class Building:
             del sooner[place]
         for entry in self._spine:
             files.make_dir(target / self._places[entry.path], 0o700)
-        self._folders = partial(_folders, places=self._places, linked=linked, digests=digests or {})
+        self._surveyed = digests or {}
+        self._folders = partial(_folders, places=self._places, linked=linked, digests=self._surveyed)
         self._copy = partial(_copy_chunk, str(source), str(target), tokens)
         ranges = _ranges(sooner, jobs)
         self._done = _Progress(progress)
@@ -192,6 +193,7 @@ class Building:
     def finish(self, recipe: Recipe | None = None) -> Built:
         """Copy the rest. `recipe` says what the later files hold, and what is added; of all else it says the same."""
         recipe = recipe or self._recipe
+        digests = {path: (one, one) for path, one in self._surveyed.items() if path not in recipe.contents}
         copied = self._work.results(self._done)
         copied.append(self._copy(self._folders(self._later, recipe)))
         self._done(copied[-1])
@@ -199,10 +201,9 @@ class Building:
         add(self._target, recipe.additions, unfinished)
         for entry in reversed(self._spine):
             finish_folder(str(self._source), str(self._target), entry, self._places[entry.path])
-        digests: dict[str, tuple[str, str]] = {}
-        for pairs, _, _ in copied:
+        for pairs, *_ in copied:
             digests.update(pairs)
-        return Built(digests, sorted(Hit(*hit) for _, hits, _ in copied for hit in hits))
+        return Built(digests, sorted(Hit(*hit) for _, hits, *_ in copied for hit in hits))
 
 
 class _Progress:
@@ -213,7 +214,8 @@ class _Progress:
         self._files = self._bytes = 0
 
     def __call__(self, copied: _Copied) -> None:
-        self._files, self._bytes = self._files + len(copied[0]), self._bytes + copied[2]
+        *_, number, size = copied
+        self._files, self._bytes = self._files + number, self._bytes + size
         if self._tell:
             self._tell(self._files, self._bytes)
 
@@ -262,11 +264,11 @@ def _ranges(entries: Sequence[Entry], jobs: Jobs) -> list[tuple[int, int]]:
 
 
 _Pairs = list[tuple[str, tuple[str, str]]]  # (path today, digests before and after)
-_Copied = tuple[_Pairs, list[tuple[str, int, str]], int]  # and the hits, and how many bytes
+_Copied = tuple[_Pairs, list[tuple[str, int, str]], int, int]  # and the hits; how many files, and bytes
 
 
 def _copy_chunk(source: str, target: str, tokens: Tokens | None, folders: list[_Folder]) -> _Copied:
-    """Copy some folders; of each member its path today and its digests before and after."""
+    """Copy some folders; of each member that was not surveyed its path today and its digests before and after."""
     digests: _Pairs = []
     batch = Batch(tokens) if tokens else None
     holders = {folder.path.rpartition("/")[0] for folder in folders}
@@ -282,8 +284,8 @@ def _copy_chunk(source: str, target: str, tokens: Tokens | None, folders: list[_
             _copy_members(f"{source}/{folder.path}", place, folder, batch, digests, ends)
     for entry, there in reversed(unfinished):
         finish_folder(source, target, entry, there)
-    size = sum(member.entry.size for folder in folders for member in folder.members)
-    return digests, [(*hit,) for hit in batch.close()] if batch else [], size
+    sizes = [member.entry.size for folder in folders for member in folder.members]
+    return digests, [(*hit,) for hit in batch.close()] if batch else [], len(sizes), sum(sizes)
 
 
 def _copy_once(copy: Callable[[list[_Folder]], _Copied], target: Path, folders: list[_Folder]) -> _Copied:
@@ -311,16 +313,18 @@ def _copy_members(source: str, target: str, folder: _Folder, batch: Batch | None
             for member in folder.members:
                 entry, name = member.entry, member.name
                 path = entry.path
+                pair = "", ""
                 if entry.kind == LINK:
                     files.symlink(entry.target, name, dir_fd=to_fd)
                     files.set_link_attributes(name, _owner(entry), entry.mtime_ns, dir_fd=to_fd)
-                    digests.append((path, ("", "")))
                 elif member.linked:
-                    digests.append((path, _link_file(from_fd, to_fd, member, below + name, batch)))
+                    pair = _link_file(from_fd, to_fd, member, below + name, batch)
                 elif member.read is not None:
-                    digests.append((path, _write_file(f"{source}/{path[start:]}", to_fd, member, below + name, batch)))
+                    pair = _write_file(f"{source}/{path[start:]}", to_fd, member, below + name, batch)
                 else:
-                    digests.append((path, _copy_file(path[start:], from_fd, to_fd, member, below + name, batch)))
+                    pair = _copy_file(path[start:], from_fd, to_fd, member, below + name, batch)
+                if not member.digest:
+                    digests.append((path, pair))
             if ends and folder.entry:
                 _finish_folder(from_fd, to_fd, target, folder.entry)
         finally:

@@ -14,6 +14,7 @@ from migrator.store.reading import NotRegular, Unreadable, read_bytes
 HIGHEST = Decimal(9)
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")  # no plus, no exponent, no `nan`; digits of ASCII only
 _LARGEST = 1 << 20  # bytes; a score has a few
+_STAGE, _FILE = f"{GENS}/{EVALUATION}", f"/{PARSED_TEXT}"
 
 
 class Score(NamedTuple):
@@ -41,10 +42,17 @@ def score_of(data: bytes) -> Score:
     return Score(text)
 
 
+def evaluation_of(path: str) -> str:
+    """The id of the evaluation whose parsed.txt a path of a data root is, else an empty text."""
+    if not path.endswith(_FILE):
+        return ""
+    stage, _, gen_id = path.removesuffix(_FILE).rpartition("/")
+    return gen_id if stage == _STAGE else ""
+
+
 def read_scores(root: Path, gen_ids: Iterable[str]) -> dict[str, Score]:
     """The scores of these evaluations of a data root, by id. A link in the place of parsed.txt is followed."""
-    folder = f"{root}/{GENS}/{EVALUATION}"
-    return {gen_id: _read(f"{folder}/{gen_id}/{PARSED_TEXT}") for gen_id in gen_ids}
+    return {gen_id: _read(f"{root}/{_STAGE}/{gen_id}{_FILE}") for gen_id in gen_ids}
 
 
 def _read(path: str) -> Score:

@@ -190,7 +190,7 @@ def ledger_outside() -> Patches:
         done = real_record(*args)
         pending.append((done.root / LEDGER).read_bytes())
         os.unlink(done.root / LEDGER)
-        done.expected.pop(LEDGER)
+        done.new.pop(LEDGER)
         return done
 
     def switch(place: Place, new: Path, link: str = "") -> Path:
