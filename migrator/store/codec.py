@@ -2,12 +2,13 @@
 
 A fast codec may drop a key that stands twice, or make a float of a 30-digit integer, and refuses NaN. So what it reads
 counts only where it writes the very same bytes again, as it does for what we write ourselves. All else is read by the
-standard library.
+standard library, and written as that would.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from json.encoder import encode_basestring as _quoted
 from typing import Any
 
@@ -116,6 +117,25 @@ def dumps(document: Document) -> bytes:
     With an indent the standard library leaves its C encoder, and a full upgrade writes every document.
     """
     return _text(document, "\n").encode()
+
+
+def rewritten(data: bytes, revise: Callable[[Document], Document]) -> bytes | None:
+    """The bytes of a document after `revise`, or None where that gives the same object back. Raises InvalidJson.
+
+    What the fast codec has read it writes too, so that each number stays as it stood. So no value may come new that it
+    would not write: NaN, or a float of which it makes another text.
+    """
+    quick = _quickly(data)
+    old = _strictly(data) if quick is None else quick
+    new = revise(old)
+    if new is old:
+        return None
+    if quick is not None:
+        try:
+            return orjson.dumps(new, option=orjson.OPT_INDENT_2)
+        except orjson.JSONEncodeError:  # an integer of more than 64 bits, or half a character
+            pass
+    return dumps(new)
 
 
 def _text(value: Any, newline: str) -> str:

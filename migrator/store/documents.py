@@ -89,9 +89,7 @@ class Rewrite:
 
     def __call__(self, data: bytes) -> bytes | None:
         """The new bytes, or None where no value changes. Raises codec.InvalidJson."""
-        old = codec.loads(data)
-        new = revised(self.name, old, self.revisions)
-        return None if new is old else codec.dumps(new)
+        return codec.rewritten(data, lambda document: revised(self.name, document, self.revisions))
 
 
 def revised(name: str, document: Document, revisions: tuple[Revision, ...]) -> Document:

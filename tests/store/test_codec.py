@@ -50,6 +50,35 @@ def test_loads_reads_what_json_reads_in_any_layout(document: dict[str, Any], ind
     assert same(loads(text.encode()), json.loads(text))
 
 
+@given(DOCUMENTS)
+def test_a_rewritten_document_has_every_other_value_as_it_was(document: dict[str, Any]) -> None:
+    """Whichever codec has read it: what is written is what was read, and the change."""
+    new = codec.rewritten(dumps(document), lambda old: {**old, "new": "née"})
+    assert new is not None
+    assert same(loads(new), {**document, "new": "née"})
+    assert codec.rewritten(dumps(document), lambda old: old) is None
+
+
+@pytest.mark.parametrize("number", ["1e16", "1e+16", "1e-07", "1e-7", "0.10", "1.0", "-0.0", str(2**70), "NaN"])
+def test_a_number_beside_what_changes_is_written_again(number: str) -> None:
+    """As it stood where the fast codec writes it so; else as the standard library does."""
+    data = f'{{\n  "n": {number},\n  "id": "old"\n}}'.encode()
+    exact = number in ("1e-7", "1.0", "-0.0")
+    wanted = data if exact else json.dumps(json.loads(data), indent=2).encode()
+    assert codec.rewritten(data, lambda old: {**old, "id": "new"}) == wanted.replace(b"old", b"new")
+
+
+@pytest.mark.parametrize("value", [2**70, "half \ud800"])
+def test_a_new_value_that_the_fast_codec_refuses(value: Any) -> None:
+    """An integer of more than 64 bits is written all the same; half a character never is."""
+    assert loads(b"{}") == {}
+    if isinstance(value, int):
+        assert codec.rewritten(b"{}", lambda old: {"n": value}) == dumps({"n": value})
+    else:
+        with pytest.raises(UnicodeEncodeError):
+            codec.rewritten(b"{}", lambda old: {"n": value})
+
+
 def read(reader: Any, data: bytes) -> Any:
     """What a reader makes of some bytes: a value, or the class of its refusal."""
     try:
