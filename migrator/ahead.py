@@ -13,12 +13,12 @@ from migrator.engine.listing import FILE, Entry
 from migrator.engine.survey import Surveyed, survey
 from migrator.engine.tokens import Hit, Tokens
 from migrator.engine.workers import Beside, Jobs, processes, reap
-from migrator.rebuild import scores_of
+from migrator.rebuild import Scores, scores_of
 from migrator.store.inventory import Inventory
 from migrator.store.layout import is_payload
 from migrator.tables.scores import Score, evaluation_of, score_of
 
-_Look = tuple[dict[str, tuple[str, str]], dict[str, str], list[tuple[str, int, str]]]
+_Look = tuple[dict[str, tuple[str, str]], dict[str, str], list[tuple[str, int, str]], int]
 
 
 class Ahead:
@@ -53,7 +53,7 @@ class Ahead:
         payload = self._payload()
         names = Tokens((gen_id for _, gen_id in self._store.gens), sum(entry.size for entry in payload))
         digests, hits = survey(self._store.root, payload, names, self._is_asked, take)
-        return scores, digests, hits
+        return scores, digests, hits, sum(entry.size for entry in payload if entry.path in digests)
 
     def _payload(self) -> list[Entry]:
         """The files to look into: first those that have a score, which somebody else would have to read."""
@@ -66,11 +66,11 @@ class Ahead:
         except BlockingIOError:
             return False
 
-    def seen(self) -> tuple[dict[str, Score], Surveyed]:
+    def seen(self) -> tuple[Scores, Surveyed]:
         """The scores by evaluation, and what was seen of the payload until now; the child ends with it."""
         if self._child is None:
             return scores_of(self._store), Surveyed()
         os.write(self._ask, b".")
-        scores, digests, hits = self._child.result()
-        surveyed = Surveyed(digests, [Hit(*hit) for hit in hits])
+        scores, digests, hits, size = self._child.result()
+        surveyed = Surveyed(digests, [Hit(*hit) for hit in hits], size)
         return scores_of(self._store, {gen_id: Score(*score) for gen_id, score in scores.items()}), surveyed

@@ -10,13 +10,14 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property, partial
+from operator import attrgetter
 from typing import Any
 
 from migrator.engine import listing
 from migrator.engine.ledger import Applied
 from migrator.engine.listing import Entry
 from migrator.engine.steps import Step
-from migrator.engine.tree import Recipe, Targets
+from migrator.engine.tree import Content, Recipe, Targets
 from migrator.engine.workers import Beside, Jobs
 from migrator.errors import MigratorError
 from migrator.store import codec
@@ -25,7 +26,7 @@ from migrator.store.checks import judge
 from migrator.store.documents import Rewrite, Written
 from migrator.store.ids import PREFIX
 from migrator.store.inventory import Inventory
-from migrator.store.layout import METADATA, PARENT_STAGE, REBUILT_TABLES, STAGES, is_derived, manifest_path
+from migrator.store.layout import GENS, METADATA, PARENT_STAGE, REBUILT_TABLES, STAGES, is_derived, manifest_path
 from migrator.store.mappings import Row, sorted_rows
 from migrator.store.problems import STALE_TABLE, UNSAFE_PATH, Problem, accepted, ordered
 from migrator.store.records import Gen, Key
@@ -104,6 +105,11 @@ class Plan:
         return {old for _, old, new in self.mapping if old != new} - current
 
     @cached_property
+    def size(self) -> int:
+        """Bytes of all files of the live tree."""
+        return sum(map(attrgetter("size"), self.entries))
+
+    @cached_property
     def bytes_needed(self) -> int:
         """Disk that the new tree takes, in bytes."""
         return room(self.entries)
@@ -137,14 +143,14 @@ def make(
         synthetic = tuple(_synthetic(after, [effect for _, effect in done]))
         stages = _per_stage(before, after)
         wanted = rebuilt_paths(after)
-        blocked = in_the_way(wanted, {entry.path: entry.kind for entry in entries}.get)
+        blocked = in_the_way(wanted, partial(_kind_at, entries))
         problems += [*clashes, *_carried(blocked)]
         problems += (Problem(*row) for row in checking.result())
     finally:
         checking.abandon()
     mapping = sorted_rows((gen.stage, gen.origin, gen.gen_id) for gen in after.gens.values() if gen.origin)
     if any(old != new for _, old, new in mapping):
-        problems += _stale(entries)
+        problems += _stale(listing.outside(entries, GENS))
     return Plan(
         before=before,
         after=after,
@@ -186,9 +192,16 @@ def _checked(steps: Sequence[Step], before: Inventory, after: Inventory) -> list
 def _strange_entries(entries: Sequence[Entry], store: Inventory) -> list[Problem]:
     """What cannot be copied, apart from what the reader has already refused by a kind of its own."""
     text = "is neither a file, a folder nor a symbolic link: it cannot be copied"
+    if listing.OTHER not in map(attrgetter("kind"), entries):
+        return []
     told = {problem.path for problem in store.problems}
     strange = (entry.path for entry in entries if entry.kind == listing.OTHER)
     return [Problem(UNSAFE_PATH, path=path, message=text) for path in strange if path not in told]
+
+
+def _kind_at(entries: Sequence[Entry], path: str) -> str | None:
+    place = listing.place_of(entries, path)
+    return None if place is None else entries[place].kind
 
 
 def _stale(entries: Sequence[Entry]) -> list[Problem]:
@@ -238,15 +251,15 @@ def _places(entries: Sequence[Entry], recipe: Recipe) -> tuple[Targets, list[Pro
     except MigratorError as error:
         return Targets([], {}), [Problem(UNSAFE_PATH, path=error.where or "", message=error.message)]
     text = "is in the way of a generation that the run makes"
-    made = {path.rpartition("/")[0] for path in recipe.additions}
-    beside = {folder.rpartition("/")[0] for folder in made}  # these stay where they are
-    taken = {places[entry.path] for entry in entries if entry.path.rpartition("/")[0] in beside} & made if made else ()
+    made = {path.rpartition("/")[0] for path in recipe.additions}  # in folders that stay where they are
+    taken = made & set(recipe.moves.values())
+    taken |= {path for path in made - recipe.moves.keys() if _kind_at(entries, path)}
     return places, [Problem(UNSAFE_PATH, path=path, message=text) for path in sorted(taken)]
 
 
 def _recipe(before: Inventory, after: Inventory) -> Recipe:
     moves: dict[str, str] = {}
-    contents: dict[str, bytes | Written | Rewrite] = {}
+    contents: dict[str, Content] = {}
     additions: dict[str, bytes] = {}
     read: dict[str, bytes] = {}
     for gen in after.gens.values():

@@ -20,8 +20,10 @@ from migrator.store.problems import Problem
 from migrator.tables import derived
 from migrator.tables.scores import MISSING, Score, read_scores, score_of
 
+Scores = Mapping[str, Score]  # by the evaluation's id
 
-def scores_of(store: Inventory, known: Mapping[str, Score] | None = None) -> dict[str, Score]:
+
+def scores_of(store: Inventory, known: Scores | None = None) -> Scores:
     """The scores of a store that lies on the disk, by id, read now where they are not `known`."""
     known = known or {}
     return {**known, **read_scores(store.root, (gen_id for gen_id in store.ids(EVALUATION) if gen_id not in known))}
@@ -50,7 +52,7 @@ def manifests_of(store: Inventory, steps: Iterable[tuple[str, str]]) -> tuple[di
     return made, problems
 
 
-def in_plan(plan: Plan, before: Mapping[str, Score], *, jobs: Jobs = None) -> Plan:
+def in_plan(plan: Plan, before: Scores, *, jobs: Jobs = None) -> Plan:
     """The plan with tables and manifests of the result in its recipe, instead of a copy of those that are there.
 
     A manifest that cannot be made yet, since a later step completes its members, is carried over as it is.
@@ -81,7 +83,7 @@ def in_plan(plan: Plan, before: Mapping[str, Score], *, jobs: Jobs = None) -> Pl
     return replace(plan, recipe=recipe)
 
 
-def changed_scores(plan: Plan, before: Mapping[str, Score], root: Path, surveyed: Container[str] = ()) -> Iterator[str]:
+def changed_scores(plan: Plan, before: Scores, root: Path, surveyed: Container[str] = ()) -> Iterator[str]:
     """Evaluations whose score or error in the new tree, read from it, is not the one that they had.
 
     Texts that were `surveyed`, by their path today, are left out: their copies are proven to be the very same bytes.

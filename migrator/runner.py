@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -27,11 +27,11 @@ from migrator.engine.steps import Step
 from migrator.engine.survey import Surveyed
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain, described
 from migrator.plan import Plan, room
+from migrator.rebuild import Scores
 from migrator.site import Outcome, RunFailed, Site, copy_mappings, settle
 from migrator.store.inventory import Inventory
 from migrator.store.layout import LEDGER, is_payload
 from migrator.store.problems import ID_COLLISION
-from migrator.tables.scores import Score
 
 
 def read_pending(site: Site, to: str | None = None) -> list[Step]:
@@ -185,7 +185,7 @@ def _execute(site: Site, plan: Plan, note: str, ahead: Ahead) -> Outcome:
     return Outcome("committed", plan, snapshots.read(folder), tuple(done.problems), rest=rest)
 
 
-def _built(site: Site, plan: Plan, run: Run, scores: Mapping[str, Score], surveyed: Surveyed) -> tuple[Plan, Build]:
+def _built(site: Site, plan: Plan, run: Run, scores: Scores, surveyed: Surveyed) -> tuple[Plan, Build]:
     """Write the new tree. Returns the plan with what is made anew, and what was built."""
     with Building(  # generations are copied from here on
         plan, Path(run.tree), surveyed=surveyed, link=site.link, jobs=site.jobs, progress=site.progress
@@ -197,7 +197,7 @@ def _built(site: Site, plan: Plan, run: Run, scores: Mapping[str, Score], survey
         site.notify("phase", name="tables", generations=len(plan.after.gens))
         plan_of_tree = rebuild.in_plan(plan, scores, jobs=site.jobs)
         files_to_copy = sum(entry.kind != listing.FOLDER for entry in plan.entries)
-        site.notify("phase", name="build", files=files_to_copy, bytes=sum(e.size for e in plan.entries))
+        site.notify("phase", name="build", files=files_to_copy, bytes=plan.size)
         return plan_of_tree, building.finish(plan_of_tree)
 
 

@@ -173,6 +173,35 @@ def _walk(fd: int, prefix: str, rows: list[Row], start: list[str], stop: list[st
                 os.close(child)
 
 
+def place_of(entries: Sequence[Entry], path: str) -> int | None:
+    """Where a path stands in a listing, if it does."""
+    place = _begin(entries, path)
+    return place if place < len(entries) and entries[place].path == path else None
+
+
+def children(entries: Sequence[Entry], folder: str) -> list[Entry]:
+    """What a listing has directly in a folder."""
+    first, last = _range(entries, folder)
+    start = len(folder) + 1 if folder else 0
+    return [entry for entry in entries[first + 1 : last] if "/" not in entry.path[start:]]
+
+
+def outside(entries: Sequence[Entry], folder: str) -> list[Entry]:
+    """A listing without a folder and all that lies below it."""
+    first, last = _range(entries, folder)
+    return [*entries[:first], *entries[last:]]
+
+
+def _range(entries: Sequence[Entry], folder: str) -> tuple[int, int]:
+    """Where a folder begins in a listing, and what comes after it and all that lies below it."""
+    return _begin(entries, folder), _begin(entries, f"{folder}\0") if folder else len(entries)
+
+
+def _begin(entries: Sequence[Entry], path: str) -> int:
+    """Where a path stands in a listing, or would stand."""
+    return bisect_left(entries, path.split("/"), key=lambda entry: entry.path.split("/"))
+
+
 def unit_from(entries: Sequence[Entry], place: int) -> int:
     """Where the first unit of a listing begins, at a place or behind it: what lies in the spine, with all below it."""
     while place < len(entries) and entries[place].path.count("/") > SPINE_DEPTH:

@@ -19,10 +19,11 @@ _AT_ONCE = 64  # files between two questions whether to go on
 
 @dataclass(frozen=True)
 class Surveyed:
-    """What is known of some files before they are copied: digests by path, and the hits in them."""
+    """What is known of some files before they are copied: digests by path, the hits in them, their bytes in all."""
 
     digests: Mapping[str, str] = field(default_factory=dict)
     hits: Sequence[Hit] = ()
+    size: int = 0
 
 
 def survey(

@@ -40,16 +40,18 @@ class Tokens:
 
     def __init__(self, names: Iterable[str], size: int = 0, others: Iterable[str] = ()) -> None:
         encoded = {name.encode(errors="surrogateescape") for name in names} - {b""}
-        beside = {name.encode(errors="surrogateescape") for name in others} - {b""}
-        self.plain = frozenset(name for name in encoded if not name.translate(None, _TOKEN))
+        self.plain = frozenset([name for name in encoded if not name.translate(None, _TOKEN)])
         self._wanted = encoded - self.plain  # blanks, dots, other scripts in a name
-        odd = sorted(self._wanted | {name for name in beside if name.translate(None, _TOKEN)}, key=len, reverse=True)
-        edge = b"[0-9a-zA-Z_-]"
-        pattern = b"(?<!%s)(?:%s)(?!%s)" % (edge, b"|".join(map(re.escape, odd)), edge)
-        self.odd = re.compile(pattern) if self._wanted else None
+        self.odd = self._pattern(others) if self._wanted else None
         self.lengths = frozenset(map(len, self.plain))
         self.shortest = min(self.lengths, default=0)
         self._much = size > _MUCH
+
+    def _pattern(self, others: Iterable[str]) -> re.Pattern[bytes]:
+        beside = {name.encode(errors="surrogateescape") for name in others} - {b""}
+        odd = sorted(self._wanted | {name for name in beside if name.translate(None, _TOKEN)}, key=len, reverse=True)
+        edge = b"[0-9a-zA-Z_-]"
+        return re.compile(b"(?<!%s)(?:%s)(?!%s)" % (edge, b"|".join(map(re.escape, odd)), edge))
 
     def look(self, texts: Sequence[tuple[str, bytes]]) -> list[Hit]:
         """The tokens of some whole files (path, content). Most hold none, so all are searched as one text first."""

@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,7 +32,9 @@ from migrator.engine.listing import (
     READ_FOLDER,
     SPINE_DEPTH,
     Entry,
+    children,
     hash_bytes,
+    place_of,
     unit_from,
 )
 from migrator.engine.survey import in_blocks, look_through
@@ -101,23 +103,21 @@ class Targets:
     Raises MigratorError where two things would share one path, or a move leaves its folder.
     """
 
-    def __init__(self, entries: Iterable[Entry], moves: Mapping[str, str]) -> None:
+    def __init__(self, entries: Sequence[Entry], moves: Mapping[str, str]) -> None:
         self._moves = moves
         self._folders = {"": ""}
-        crowded = {path.rpartition("/")[0] for path in moves}  # where names change: two of them could be one
-        depths = {path.count("/") for path in moves}
-        taken: set[str] = set()
         for entry in entries:
-            path = entry.path
-            if path and path.count("/") in depths and (folder := path.rpartition("/")[0]) in crowded:
-                then = self[path]
+            if entry.kind == FOLDER:
+                self._folders[entry.path] = self[entry.path]
+        for folder in sorted({path.rpartition("/")[0] for path in moves}):  # where names change, two could be one
+            taken: set[str] = set()
+            for entry in children(entries, folder):
+                then = self[entry.path]
                 if then.rpartition("/")[0] != self._folders[folder]:
                     raise MigratorError("a recipe renames within a folder only", where=then)
                 if then in taken:
                     raise MigratorError("two things would get one name", where=then, hint="rename one of them by hand")
                 taken.add(then)
-            if entry.kind == FOLDER:
-                self._folders[path] = self[path]
 
     def __getitem__(self, path: str) -> str:
         then = self._folders.get(path) or self._moves.get(path)
@@ -156,14 +156,15 @@ class Building:
         tokens: Tokens | None = None,
         linked: Callable[[str], bool] | None = None,
         digests: Mapping[str, str] | None = None,
-        later: Collection[str] = (),
+        later: Iterable[str] = (),
         jobs: Jobs = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self._source, self._target, self._recipe = source, target, recipe
         self._places = places or Targets(entries, recipe.moves)
         self._spine = [entry for entry in entries if entry.kind == FOLDER and _is_spine(entry.path)]
-        held = [place for place, entry in enumerate(entries) if entry.path in later and entry.kind != FOLDER]
+        found = {place_of(entries, path) for path in later}
+        held = sorted(place for place in found if place is not None and entries[place].kind != FOLDER)
         self._later = [entries[place] for place in held]
         sooner = list(entries)
         for place in reversed(held):

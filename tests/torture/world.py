@@ -23,9 +23,9 @@ from migrator.engine.steps import Step
 from migrator.engine.survey import Surveyed, survey
 from migrator.engine.tokens import Tokens
 from migrator.errors import MigratorError
+from migrator.rebuild import Scores
 from migrator.site import Outcome, Site, settle
 from migrator.store.layout import run_mappings
-from migrator.tables.scores import Score
 from tests.faults import Tree, exact
 from tests.faults import site as site_at
 
@@ -118,7 +118,7 @@ def inodes(root: str | Path) -> set[int]:
 class _HalfAhead(Ahead):
     """Also in one process every other text has been read ahead: both ways to copy one are taken."""
 
-    def seen(self) -> tuple[dict[str, Score], Surveyed]:
+    def seen(self) -> tuple[Scores, Surveyed]:
         if self._child:
             return super().seen()
         scores, _ = super().seen()
