@@ -88,11 +88,11 @@ def changed_scores(plan: Plan, before: Scores, root: Path, surveyed: Container[s
 
     Texts that were `surveyed`, by their path today, are left out: their copies are proven to be the very same bytes.
     """
-    pairs = [
-        (old, new)
-        for stage, old, new in plan.mapping
-        if stage == EVALUATION and f"{gen_path(stage, old)}/{PARSED_TEXT}" not in surveyed
-    ]
+    pairs = []
+    for stage, old, new in plan.mapping:
+        path = f"{gen_path(stage, old)}/{PARSED_TEXT}"
+        if stage == EVALUATION and (path not in surveyed or path in plan.recipe.contents):
+            pairs.append((old, new))
     after = read_scores(root, [new for _, new in pairs])
     for old, new in pairs:
         if after[new] != before[old]:

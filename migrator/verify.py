@@ -22,7 +22,6 @@ from migrator.store.reading import Share
 from migrator.store.records import Gen
 
 _SHOWN = 5
-_NONE = ("", "")  # digests of what is no file
 
 
 class VerificationFailed(MigratorError):
@@ -97,7 +96,7 @@ class _Planned:
         for row in rows:
             path, kind = row[:2]
             old = self.then.get(path)
-            before, after = self.digests.get(old[0], _NONE) if old else _NONE
+            before, after = self.digests.get(old[0], ("", "")) if old else (None, None)
             if kind == FILE and digests[path] != self.new.get(path, after):
                 yield f"{path} does not have the content that was planned"
             elif old is None:

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from migrator import Inventory, build, rebuild, runner, undo, upkeep
+from migrator.ahead import Ahead
 from migrator.engine import listing
+from migrator.engine.tree import Recipe
 from migrator.site import RunFailed
-from migrator.store.layout import REBUILT_TABLES
+from migrator.store.layout import REBUILT_TABLES, is_payload
 from tests.conftest import Write
 from tests.faults import content, exact, killed_at, points, site
 from tests.real import unpack
@@ -33,6 +35,9 @@ STORE: dict[str, Any] = {
     "5_parsing": {"aggregated_scores.csv": "gen_id,score\nv1,7\n", "mine.csv": "gen_id\nv1\n"},
     "cohorts/one/membership.csv": "stage,gen_id\ndraft,d1\nessay,e1\nevaluation,v1\n",
 }
+
+
+STORE_TEXTS = {f"gens/evaluation/{gen_id}/parsed.txt" for gen_id in ("v1", "v2", "v3")}
 
 
 @pytest.fixture
@@ -110,8 +115,9 @@ def test_scores_are_compared_by_the_mapping(base: Path) -> None:
     assert len(list(rebuild.changed_scores(outcome.plan, old, base / "data"))) == 2
 
 
-def test_a_lost_text_in_the_build_is_found(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the build itself believes that all is well."""
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_lost_text_in_the_build_is_found(base: Path, ahead: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the build itself believes that all is well: by its score, or by who has read it ahead of the build."""
     original = build.Building.finish
 
     def careless(self: build.Building, plan: Any) -> build.Build:
@@ -127,8 +133,57 @@ def test_a_lost_text_in_the_build_is_found(base: Path, monkeypatch: pytest.Monke
         return replace(done, digests=digests)
 
     monkeypatch.setattr(build.Building, "finish", careless)
-    with pytest.raises(RunFailed, match="says 4, and as v2 it said 3"):
-        runner.upgrade(site(base))
+    if ahead:
+        monkeypatch.setattr(runner, "Ahead", Whole)
+    told = "is not the copy of gens/evaluation/v2/parsed.txt" if ahead else "says 4, and as v2 it said 3"
+    with pytest.raises(RunFailed, match=told):
+        runner.upgrade(site(base, jobs=2 if ahead else 1))
+
+
+class Whole(Ahead):
+    """Has read all before anybody asks."""
+
+    def __init__(self, *values: Any) -> None:
+        super().__init__(*values)
+        assert self._child is not None
+        self._child.result()
+
+
+@pytest.mark.parametrize("asked", ["at once", "later"])
+def test_scores_that_were_read_ahead_are_those_of_the_store(base: Path, asked: str) -> None:
+    """Whatever stands in a text's place, and however far the reading came."""
+    root = base / "data"
+    for name, text in {"v4": b"\xff", "v5": b"7" + b" " * (1 << 20), "v6": None, "v7": None, "v8": b"8.50\n"}.items():
+        shutil.copytree(root / "gens/evaluation/v1", root / "gens/evaluation" / name)
+        (root / f"gens/evaluation/{name}/parsed.txt").unlink()
+        if text is not None:
+            (root / f"gens/evaluation/{name}/parsed.txt").write_bytes(text)
+    (root / "gens/evaluation/v7/parsed.txt").symlink_to("../v1/parsed.txt")
+    store = Inventory.read(root)
+    with (Whole if asked == "later" else Ahead)(store, listing.walk(root), 2) as ahead:
+        scores, surveyed = ahead.seen()
+    assert scores == rebuild.scores_of(store)
+    assert {gen_id: score.text for gen_id, score in scores.items() if score.text} == {
+        "v1": "7",
+        "v2": "3",
+        "v7": "7",
+        "v8": "8.50",
+    }
+    if asked == "later":
+        payload = {e.path: e.size for e in listing.walk(root) if e.kind == listing.FILE and is_payload(e.path)}
+        assert (surveyed.digests.keys(), surveyed.size) == (payload.keys(), sum(payload.values()))
+
+
+def test_a_text_that_a_step_would_rewrite_is_read_again(base: Path) -> None:
+    """What was read ahead says nothing of it."""
+    outcome = runner.upgrade(site(base))
+    assert outcome.plan
+    path = "gens/evaluation/v1/parsed.txt"
+    old = {**rebuild.scores_of(Inventory.read(base / "b" / site(base).runs()[-1].run_id / "tree"))}
+    old["v1"], old["v2"] = old["v2"], old["v1"]
+    assert list(rebuild.changed_scores(outcome.plan, old, base / "data", STORE_TEXTS)) == []
+    rewriting = replace(outcome.plan, recipe=Recipe(contents={path: b"7"}))
+    assert len(list(rebuild.changed_scores(rewriting, old, base / "data", STORE_TEXTS))) == 1
 
 
 @pytest.mark.parametrize(

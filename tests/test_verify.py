@@ -77,6 +77,23 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+def test_what_is_too_many_and_cannot_be_read_is_found(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file without a digest is not one of those that were planned."""
+    act, told = DAMAGES["file too many"]
+    original, hashed = verify.run, listing.hash_file
+
+    def damaged(build: Any, *values: Any, **options: Any) -> Any:
+        act(build.root)
+        monkeypatch.setattr(listing, "hash_file", lambda name, *rest: "" if name == "new" else hashed(name, *rest))
+        return original(build, *values, **options)
+
+    monkeypatch.setattr(verify, "run", damaged)
+    with pytest.raises(RunFailed) as failure:
+        runner.upgrade(site(base))
+    assert isinstance(failure.value.__cause__, VerificationFailed)
+    assert failure.value.__cause__.findings == [told]
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_is_not_as_planned_is_found(base: Path, damage: str, jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,8 +96,11 @@ def test_what_was_surveyed_is_copied_alike(store: Path, kernel: str, monkeypatch
 
     if kernel != "copies":
         monkeypatch.setattr(os, "copy_file_range", refuse)
-    built = tree.build(entries, store, store.with_name("t"), Recipe(), digests=known, jobs=1)
+    told: list[tuple[int, int]] = []
+    progress = lambda *done: told.append(done)  # noqa: E731
+    built = tree.build(entries, store, store.with_name("t"), Recipe(), digests=known, jobs=1, progress=progress)
     assert built.digests == alone.digests
+    assert told[-1] == (len(STORE), sum(map(len, STORE.values())))
     assert everything(store.with_name("t")) == everything(store.with_name("alone")) == everything(store)
 
 

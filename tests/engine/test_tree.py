@@ -16,8 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from migrator.engine import files, listing, tree, workers
+from migrator.engine.listing import FOLDER, Entry
 from migrator.engine.tokens import Hit, Tokens
 from migrator.engine.tree import Recipe
 from migrator.errors import MigratorError, TryAgain
@@ -134,6 +137,24 @@ def test_a_tree_is_walked_in_two_halves(store: Path) -> None:
     whole = listing.walk(store)
     for entry in whole[1:]:
         assert listing.walk(store, stop=entry.path) + listing.walk(store, start=entry.path) == whole
+
+
+@given(st.sets(st.lists(st.sampled_from(["a", "a-", "a.b", "b", "é"]), min_size=1, max_size=4).map("/".join)))
+def test_a_place_in_a_listing_is_found(paths: set[str]) -> None:
+    """Of what is there, of what is not, of what lies in a folder and of what does not, by their names."""
+    whole = {"", *paths, *(path.rsplit("/", depth)[0] for path in paths for depth in range(1, path.count("/") + 1))}
+    entries = [Entry(path, FOLDER, 0, 0, 0, 0, 0, 0) for path in sorted(whole, key=lambda path: path.split("/"))]
+    for path in [*whole, "c", "a/zz", "a-/a-/a-/a-/a-"]:
+        place = listing.place_of(entries, path)
+        assert (None if place is None else entries[place].path) == (path if path in whole else None)
+    for folder in whole:
+        below = [entry for entry in entries if entry.path.startswith(f"{folder}/" if folder else "") and entry.path]
+        inside = [entry for entry in below if entry.path != folder and "/" not in entry.path[len(folder) + 1 :]]
+        if not folder:
+            inside = [entry for entry in below if "/" not in entry.path]
+        assert listing.children(entries, folder) == inside
+        left = {entry.path for entry in entries} - {entry.path for entry in below} - {folder}
+        assert {entry.path for entry in listing.outside(entries, folder)} == left
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

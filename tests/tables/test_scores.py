@@ -7,7 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from migrator.tables.scores import read_scores, score_of
+from migrator.tables.scores import evaluation_of, read_scores, score_of
+
+
+@pytest.mark.parametrize(
+    ("path", "gen_id"),
+    [
+        ("gens/evaluation/v1/parsed.txt", "v1"),
+        ("gens/evaluation/v 1.é/parsed.txt", "v 1.é"),
+        ("gens/evaluation/v1/deeper/parsed.txt", ""),
+        ("gens/evaluation/parsed.txt", ""),
+        ("gens/essay/v1/parsed.txt", ""),
+        ("gens/evaluation/v1/parsed.txt.old", ""),
+        ("mine/gens/evaluation/v1/parsed.txt", ""),
+        ("parsed.txt", ""),
+        ("", ""),
+    ],
+)
+def test_whose_score_a_file_is(path: str, gen_id: str) -> None:
+    assert evaluation_of(path) == gen_id
 
 
 @pytest.mark.parametrize(
