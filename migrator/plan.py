@@ -252,9 +252,8 @@ def _places(entries: Sequence[Entry], recipe: Recipe) -> tuple[Targets, list[Pro
         return Targets([], {}), [Problem(UNSAFE_PATH, path=error.where or "", message=error.message)]
     text = "is in the way of a generation that the run makes"
     made = {path.rpartition("/")[0] for path in recipe.additions}  # in folders that stay where they are
-    taken = made & set(recipe.moves.values())
-    taken |= {path for path in made - recipe.moves.keys() if _kind_at(entries, path)}
-    return places, [Problem(UNSAFE_PATH, path=path, message=text) for path in sorted(taken)]
+    taken = sorted(path for path in made - recipe.moves.keys() if _kind_at(entries, path))
+    return places, [Problem(UNSAFE_PATH, path=path, message=text) for path in taken]
 
 
 def _recipe(before: Inventory, after: Inventory) -> Recipe:

@@ -322,6 +322,21 @@ def test_a_failing_check_of_a_step_undoes_nothing_because_nothing_was_done(base:
     assert exact(base / "data") == before
 
 
+@pytest.mark.parametrize("kind", ["file", "folder without metadata", "link"])
+def test_what_stands_where_a_generation_is_to_be_made_refuses_the_run(base: Path, kind: str) -> None:
+    """A stray thing with the very name that a draft would get."""
+    plan = runner.read_plan(site(base))
+    assert plan
+    (made,) = {gen.path for gen in plan.after.gens.values() if not gen.origin}
+    stray = base / "data" / made
+    stray.touch() if kind == "file" else stray.symlink_to("a1") if kind == "link" else (stray / "x").mkdir(parents=True)
+    before = exact(base / "data")
+    outcome = runner.upgrade(site(base))
+    assert outcome.status == "refused"
+    assert made in {problem.path for problem in outcome.problems if problem.blocking} or kind != "file"
+    assert exact(base / "data") == before
+
+
 def test_the_mapping_is_copied_and_a_missing_copy_is_made_again(base: Path) -> None:
     runner.upgrade(site(base))
     run_id = site(base).runs()[-1].run_id

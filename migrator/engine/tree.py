@@ -194,7 +194,7 @@ class Building:
     def finish(self, recipe: Recipe | None = None) -> Built:
         """Copy the rest. `recipe` says what the later files hold, and what is added; of all else it says the same."""
         recipe = recipe or self._recipe
-        digests = {path: (one, one) for path, one in self._surveyed.items() if path not in recipe.contents}
+        digests = {path: (one, one) for path, one in self._surveyed.items()}
         copied = self._work.results(self._done)
         copied.append(self._copy(self._folders(self._later, recipe)))
         self._done(copied[-1])
