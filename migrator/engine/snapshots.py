@@ -25,6 +25,7 @@ from migrator.errors import CareNeeded, UsageError
 COPIED, LINKED = "copied", "linked"
 BUILDING, COMMITTED, FAILED, ROLLED_BACK = "building", "committed", "failed", "rolled-back"
 _TOGETHER = 10_000  # lines
+_PLAIN = bytes(range(0x20, 0x7F)).replace(b'"', b"")  # bytes that stand in a line as they are, wherever
 BEFORE, AFTER = "before.manifest", "after.manifest"
 RUN_FILE, LOG = "run.json", "log.jsonl"
 
@@ -147,7 +148,7 @@ class Manifest:
 def lines_of(entries: Sequence[Row], digests: Mapping[str, str]) -> Lines:
     """The lines of some entries of a manifest, and the shorter ones that the digest of the tree is made of."""
     names = "".join([entry[0] + entry[8] for entry in entries])
-    plain = names.isprintable() and '"' not in names
+    plain = not names.encode(errors="surrogateescape").translate(None, _PLAIN)
     heads: dict[tuple[str, int, int, int], tuple[str, str]] = {}  # most entries have one of a few
     lines: list[str] = []
     timeless: list[str] = []
