@@ -90,15 +90,15 @@ def measure(work: Path, generations: int, pairs: int, naive: bool, payload: bool
     make_store(store, generations, payload=payload)
     sizes = [path.stat().st_size for path in store.rglob("*") if path.is_file()]
     print(f"\n{generations:,} generations, {len(sizes):,} files, {sum(sizes) / 1e6:,.0f} MB, {os.cpu_count()} cores")
-    found: dict[str, list[Run]] = {}
     naive = naive and generations <= SHORT
+    found: dict[str, list[Run]] = {name: [] for name in rivals(naive, few)}
     for pair in range(pairs):
-        for name, command in rivals(naive and pair == 0, few).items():
+        for name, command in reversed(rivals(naive and pair == 0, few).items()):  # so that `cp -a` stands beside ours
             if command[0] == sys.executable:
                 arguments = [str(fresh(work / "naive", store) / "data")]
             else:
                 arguments = [str(store), str(work / "copy")]
-            found.setdefault(name, []).append(run([*command, *arguments]))
+            found[name].append(run([*command, *arguments]))
             shutil.rmtree(work / "copy", ignore_errors=True)
             shutil.rmtree(work / "naive", ignore_errors=True)
         for name, one in ours(work / "ours", store, generations, few):

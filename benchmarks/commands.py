@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks.stores import make_store
-from benchmarks.timing import Run, migrator, run
+from benchmarks.timing import MIGRATOR, Run, migrator, run
 from migrator.store.layout import GENS, METADATA, STAGES, run_mappings
 from migrator.store.mappings import MAPPING
 
@@ -39,7 +39,7 @@ def measure(base: Path, names: int) -> dict[str, Run]:
     old = make_names(base, names)
     files = [path / METADATA for path in islice((base / "data/gens/evaluation").glob("v_*"), 10)]
     commands = {
-        "--help": lambda: run([sys.executable, "-m", "migrator", "--help"], sync=False),
+        "--help": lambda: run([MIGRATOR, "--help"], sync=False),
         "check, 10 files": lambda: migrator(base, "check", *files, sync=False),
         "map, one id": lambda: migrator(base, "map", old, sync=False),
         "status": lambda: migrator(base, "status", "--json", sync=False),

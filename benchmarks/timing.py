@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-_PHASE = re.compile(r"timestamp='([^']+)'.* event='(?:phase|committed)'(?:.* name='(\w+)')?")
+MIGRATOR = Path(sys.executable).with_name("migrator")  # what anyone types
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a program: wall and CPU seconds, the largest process in MB, seconds a phase, what it printed."""
+    """One run of a program: wall and CPU seconds, the largest process in MB, what it printed, its Unix time of start.
+
+    `phases` are the seconds of an upgrade's, where the run is one.
+    """
 
     wall: float
     cpu: float
     peak: float
+    out: str
+    began: float
     phases: dict[str, float] = field(default_factory=dict)
-    out: str = ""
 
 
-def run(command: Sequence[str | Path], cwd: Path = ROOT, *, log: bool = False, sync: bool = True) -> Run:
-    """Run a program to its end; its failure ends the benchmark. With `log` its phases are read from its log."""
+def run(command: Sequence[str | Path], cwd: Path = ROOT, *, sync: bool = True) -> Run:
+    """Run a program to its end; its failure ends the benchmark."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    if log:
-        env["MIGRATOR_LOG"] = "info"  # phases and their times go to standard error
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         if sync:
             os.sync()  # what is left of the run before is not ours to write
-        began, began_utc = time.perf_counter(), time.time()
+        clock, began = time.time(), time.perf_counter()
         process = subprocess.Popen(command, stdout=out, stderr=err, cwd=cwd, env=env)
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - began
@@ -46,15 +48,15 @@ def run(command: Sequence[str | Path], cwd: Path = ROOT, *, log: bool = False, s
         printed, told = out.read(), err.read()
     if process.returncode:
         sys.exit(f"{' '.join(map(str, command))} failed with {process.returncode}: {printed}{told}")
-    phases = _phases(told, began_utc, began_utc + wall)
-    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, phases, printed)
+    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, printed, clock)
 
 
-def _phases(log: str, began: float, ended: float) -> dict[str, float]:
-    """Seconds between the events of a log; what comes before the first is `start`, after the last `end`."""
-    marks = [("start", began)]
-    for stamp, name in _PHASE.findall(log):
-        marks.append((name or "end", datetime.fromisoformat(stamp).timestamp()))
+def _phases(log: Path, began: float, ended: float) -> dict[str, float]:
+    """Seconds between the events of a run's log; what comes before the first is `plan`, after the last `end`."""
+    marks = [("plan", began)]
+    for event in map(json.loads, log.read_text().splitlines()):
+        if event["event"] in ("phase", "committed"):
+            marks.append((event.get("name", "end"), datetime.fromisoformat(event["timestamp"]).timestamp()))
     marks.append(("", ended))
     return {name: after - then for (name, then), (_, after) in pairwise(marks)}
 
@@ -62,5 +64,9 @@ def _phases(log: str, began: float, ended: float) -> dict[str, float]:
 def migrator(base: Path, *args: str | Path, sync: bool = True) -> Run:
     """One command on base/data."""
     folders = ["--data-root", base / "data", "--backups", base / "b", "--mappings", base / "m"]
-    command = [sys.executable, "-m", "migrator", *folders, "--migrations", ROOT / "migrations", *args]
-    return run(command, log="upgrade" in args, sync=sync)
+    command: list[str | Path] = [MIGRATOR, *folders, "--migrations", ROOT / "migrations", *args]
+    done = run(command, sync=sync)
+    if "upgrade" not in args:
+        return done
+    (log,) = (base / "b").glob("*/log.jsonl")
+    return replace(done, phases=_phases(log, done.began, done.began + done.wall))
