@@ -63,8 +63,8 @@ def _phases(log: Path, began: float, ended: float) -> dict[str, float]:
 
 def migrator(base: Path, *args: str | Path, sync: bool = True) -> Run:
     """One command on base/data."""
-    folders = ["--data-root", base / "data", "--backups", base / "b", "--mappings", base / "m"]
-    command: list[str | Path] = [MIGRATOR, *folders, "--migrations", ROOT / "migrations", *args]
+    folders: list[str | Path] = ["--data-root", base / "data", "--backups", base / "b", "--mappings", base / "m"]
+    command = [MIGRATOR, *folders, "--migrations", ROOT / "migrations", *args]
     done = run(command, sync=sync)
     if "upgrade" not in args:
         return done
