@@ -10,8 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal, localcontext
-from fractions import Fraction
+from decimal import MAX_PREC, Decimal, localcontext
 from typing import NamedTuple
 
 from migrator.store.ids import is_absent, normalise
@@ -203,14 +202,22 @@ def _statistics(scored: Scored, evaluators: Iterable[Evaluator]) -> Iterator[obj
 
 def _mean(scores: Sequence[Decimal]) -> float:
     """The float next to the exact mean: no order of adding shows in it."""
-    digits = max(len(str(score)) for score in scores) + len(str(len(scores)))  # so that the sum is not rounded
-    with localcontext(prec=digits):
-        return float(Fraction(sum(scores)) / len(scores))
+    with localcontext(prec=MAX_PREC):  # a sum has the digits that it needs
+        numerator, denominator = Decimal(sum(scores)).as_integer_ratio()
+    return numerator / (denominator * len(scores))  # of two integers Python gives the float next to the quotient
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    table = [header, *rows]
+    plain = "".join([",".join(map(str, row)) + "\n" for row in table])
+    if _is_plain(plain, table):  # as most are, and csv would look at each character
+        return plain.encode()
     out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    csv.writer(out, lineterminator="\n").writerows(table)
     return out.getvalue().encode()
+
+
+def _is_plain(text: str, table: Sequence[Sequence[object]]) -> bool:
+    """Whether no cell has a comma, a quote or a line end in it: then none needs quotes."""
+    commas = sum(len(row) - 1 for row in table)
+    return '"' not in text and "\r" not in text and (text.count(","), text.count("\n")) == (commas, len(table))

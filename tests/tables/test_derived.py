@@ -7,13 +7,18 @@ import io
 import random
 import subprocess
 import sys
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from migrator import rebuild
 from migrator.store.inventory import Inventory
+from migrator.tables import derived
 from tests.conftest import Write
 from tests.tables import model
 
@@ -115,6 +120,25 @@ def test_a_store_without_generations_has_headers(store: Write) -> None:
     tables = rebuilt(store({}))
     assert list(tables) == list(model.TABLES)
     assert [data.count(b"\n") for data in tables.values()] == [1, 1, 1]
+
+
+@given(st.lists(st.lists(st.text() | st.integers() | st.floats(), min_size=2), min_size=1))
+@example([["a", "b"], ["c,", "d"]])
+@example([["a", "b"], ["c", '"']])
+@example([["a", "b"], ["c\n", "d"]])
+@example([["a", "b"], ["c\r", "d"]])
+def test_a_table_is_what_the_standard_library_writes(cells: list[list[object]]) -> None:
+    """Whatever stands in a cell, and however long the rows are."""
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\n").writerows(cells)
+    assert derived._csv([str(cell) for cell in cells[0]], cells[1:]) == out.getvalue().encode()
+
+
+@given(st.lists(st.decimals(0, 9, places=None, allow_nan=False), min_size=1))
+@example([Decimal("1"), Decimal("0.00000099992901")])  # the second is 9.9992901E-7 to Python: fewer digits than places
+def test_a_mean_is_the_float_next_to_the_exact_one(scores: list[Decimal]) -> None:
+    """However many digits a score has."""
+    assert derived._mean(scores) == float(sum(map(Fraction, scores)) / len(scores))
 
 
 def random_literal(seed: int) -> dict[str, Any]:
