@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from json.encoder import encode_basestring as _quoted
+from sys import intern
 from typing import Any
 
 import orjson
@@ -25,7 +26,7 @@ class InvalidJson(ValueError):
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> Document:
-    document = dict(pairs)
+    document = {intern(key): value for key, value in pairs}  # one text for a whole store, as the fast codec does it
     if len(document) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -27,7 +27,7 @@ FIELDS = {
     EVALUATION: ("essay_gen_id", "eval_template_id", "eval_model_id", "replicate"),
 }
 PARENT_FIELDS = frozenset({"draft_gen_id", "essay_gen_id"})
-_FIELD_SETS = {stage: frozenset(names) for stage, names in FIELDS.items()}
+FIELD_SETS = {stage: frozenset(names) for stage, names in FIELDS.items()}
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _PAIRS = [a + b for a in _DIGITS for b in _DIGITS]  # two digits at a time: half the divisions
 _ABSENT = ("nan", "unknown")
@@ -45,12 +45,18 @@ class IdScheme:
 
     def digest(self, text: str) -> str:
         """The BLAKE2b digest as a big-endian integer in lower-case base 36, without padding."""
-        number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=self.digest_size).digest(), "big")
-        pairs = []
-        while number:
-            number, pair = divmod(number, 1296)
-            pairs.append(_PAIRS[pair])
-        return "".join(reversed(pairs)).lstrip("0") or "0"
+        return _digest(text, self.digest_size)
+
+
+@lru_cache(maxsize=1 << 20)
+def _digest(text: str, size: int) -> str:
+    """Kept, since a run asks three times: when it gives an id, checks the plan, and proves what it wrote."""
+    number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=size).digest(), "big")
+    pairs = []
+    while number:
+        number, pair = divmod(number, 1296)
+        pairs.append(_PAIRS[pair])
+    return "".join(reversed(pairs)).lstrip("0") or "0"
 
 
 DEFAULT_SCHEME = IdScheme()
@@ -157,13 +163,19 @@ def compute_signature(stage: str, **fields: object) -> Signature:
     if stage not in FIELDS:
         raise ValueError(f"unknown stage {stage!r}: expected one of {', '.join(FIELDS)}")
     names = FIELDS[stage]
-    if not fields.keys() <= _FIELD_SETS[stage]:
+    if not fields.keys() <= FIELD_SETS[stage]:
         unknown = ", ".join(sorted(fields.keys() - names))
         raise TypeError(f"a signature of {stage} has no field {unknown}: it has {', '.join(names)}")
-    found = [_text_field(name, fields.get(name)) for name in names[:-1]]
-    replicate = fields.get("replicate")
-    faults = [fault for fault in (*found, replicate_fault(replicate)) if type(fault) is Fault]
-    if faults:
+    return signature_from(stage, [fields.get(name) for name in names])
+
+
+def signature_from(stage: str, values: Sequence[object]) -> Signature:
+    """The same of the values in the order of FIELDS. Raises SignatureError."""
+    *texts, replicate = values
+    found = list(map(_text_field, FIELDS[stage], texts))
+    fault = replicate_fault(replicate)
+    if fault or Fault in map(type, found):
+        faults = [one for one in (*found, fault) if type(one) is Fault]
         raise SignatureError(stage, faults)
     return (*found, replicate)  # type: ignore[arg-type] # no faults: texts and an int
 

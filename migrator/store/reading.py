@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import marshal
 import os
 import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from sys import intern
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from migrator.store.problems import INVALID_JSON, MISSING_METADATA
 from migrator.store.records import Key
 
 MAX_TABLE_BYTES = 256 << 20
+_PLAIN = 2  # of marshal's versions the last one in which equal values have equal bytes
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: a FIFO in a file's place must not hang
 
 
@@ -112,11 +113,11 @@ def read_records(root: str, names: Sequence[str], keys: Iterable[Key]) -> list[R
 
     The bytes of metadata.json are kept where the sidecars are read too: whoever wants metadata alone writes no file.
     """
-    answers: dict[str, tuple[Any, ...]] = {}
+    answers: dict[bytes, tuple[Any, ...]] = {}
     return [_read_record(root, names, key, answers) for key in keys]
 
 
-def _read_record(root: str, names: Sequence[str], key: Key, answers: dict[str, tuple[Any, ...]]) -> Record:
+def _read_record(root: str, names: Sequence[str], key: Key, answers: dict[bytes, tuple[Any, ...]]) -> Record:
     """`answers` holds what steps ask of sidecars, each once: a store has few different ones."""
     metadata: dict[str, Any] = {}
     kept = b""
@@ -130,11 +131,11 @@ def _read_record(root: str, names: Sequence[str], key: Key, answers: dict[str, t
             if data is not None:
                 document = codec.loads(data)
                 if name == METADATA:
-                    metadata = {intern(key): value for key, value in document.items()}  # one text for a whole store
+                    metadata = document
                     kept = data if len(names) > 1 else b""
                 else:
-                    answer = Sidecar.of(data, document)[1:]
-                    sidecars[name] = (data, *answers.setdefault(repr(answer), answer))
+                    answer: Any = Sidecar.of(data, document)[1:]
+                    sidecars[name] = (data, *answers.setdefault(marshal.dumps(answer, _PLAIN), answer))
             elif name == METADATA:
                 findings.append((MISSING_METADATA, path, f"the generation has no {name}; {set_aside(key)}"))
         except (Unreadable, codec.InvalidJson) as error:

@@ -11,12 +11,15 @@ from typing import Any, Generic, TypeVar
 
 from migrator.store.documents import Documents
 from migrator.store.ids import (
+    FIELD_SETS,
+    FIELDS,
     PARENT_FIELDS,
     Fault,
     Signature,
     SignatureError,
     compute_signature,
     is_absent,
+    signature_from,
     text_fault,
 )
 from migrator.store.layout import (
@@ -61,6 +64,11 @@ SIGNATURE_SOURCES = {
 _CANONICAL_SOURCES = {
     # stage -> (canonical key, property of Gen) in the order in which they are added
     stage: [(key, dict(sources.values())[key]) for key in CANONICAL_KEYS if key in dict(sources.values())]
+    for stage, sources in SIGNATURE_SOURCES.items()
+}
+_SIGNED_KEYS = {
+    # stage -> keys of metadata.json, in the order of FIELDS
+    stage: (*(key for key, _ in sources.values()), "replicate")
     for stage, sources in SIGNATURE_SOURCES.items()
 }
 ROW_COLUMNS = ("combo_id", "llm_model_id", "generation_model", "evaluation_model", "replicate")
@@ -140,6 +148,7 @@ class Gen:
         """The same with documents that differ in their replicates alone: what was found out of the rest stays."""
         gen = object.__new__(type(self))
         gen.__dict__.update(self.__dict__, documents=documents)
+        gen.__dict__.pop("_signature", None)
         return gen
 
     @property
@@ -250,16 +259,23 @@ class Gen:
         }
 
     def signature(self, **overrides: object) -> Signature:
-        """The signature from what was read; `overrides` replace fields. Raises SignatureError.
+        """The signature from what was read; `overrides` replace fields. Raises SignatureError."""
+        return self._signed(overrides) if overrides else self._signature
 
-        The canonical keys come first in the reading order: a signature that they alone make is the one.
-        """
-        metadata = self.metadata
-        fields = {name: metadata.get(key) for name, (key, _) in SIGNATURE_SOURCES[self.stage].items()}
-        replicate = metadata.get("replicate")
-        if None not in fields.values():
+    @_Once
+    def _signature(self) -> Signature:
+        return self._signed({})
+
+    def _signed(self, overrides: Mapping[str, object]) -> Signature:
+        """The canonical keys come first in the reading order: a signature that they alone make is the one."""
+        stage, names, metadata = self.stage, FIELDS[self.stage], self.metadata
+        values = [metadata.get(key) for key in _SIGNED_KEYS[stage]]
+        if None not in values and overrides.keys() <= FIELD_SETS[stage]:
+            for name, value in overrides.items():
+                values[names.index(name)] = value
             try:
-                return compute_signature(self.stage, **{**fields, "replicate": replicate, **overrides})
+                return signature_from(stage, values)
             except SignatureError:
                 pass
-        return compute_signature(self.stage, **{**self.signature_fields(), "replicate": replicate, **overrides})
+        fields = {**self.signature_fields(), "replicate": self.replicate}
+        return compute_signature(stage, **{**fields, **overrides})

@@ -282,3 +282,10 @@ def test_a_truncated_document_is_refused(document: dict[str, Any], data: st.Data
     whole = dumps(document)
     with pytest.raises(InvalidJson):
         loads(whole[: data.draw(st.integers(0, len(whole) - 1))])
+
+
+@pytest.mark.parametrize("data", [b'{\n  "a key of all": 1\n}', b'{"a key of all": NaN}'])
+def test_a_key_is_one_text_for_a_whole_store(data: bytes) -> None:
+    """Whoever reads it."""
+    (one,), (other,) = codec.loads(data), codec.loads(data)
+    assert one is other

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from migrator.store.documents import values_of
+from migrator.store.documents import Number, values_of
 from migrator.store.inventory import Inventory
 from migrator.store.records import Gen, first_present
 from tests.conftest import Write
@@ -239,3 +239,34 @@ def test_first_present_and_values_of() -> None:
 def test_a_generation_knows_its_key_and_its_folder() -> None:
     gen = Gen("draft", "g", "g", {METADATA: {}})
     assert (gen.key, gen.path) == (("draft", "g"), "gens/draft/g")
+
+
+@pytest.mark.parametrize("value", [1, True, 1.0, "1", -0.0, 0, False, 1 << 70, None])
+def test_a_value_of_a_sidecar_stays_what_it_was_beside_its_likes(store: Write, value: object) -> None:
+    """Equal to Python, but not the same in a file."""
+    likes = (True, 1, 1.0, "1", 0, False, 0.0, 1 << 70, value)
+    raw = {
+        f"d{n}": {METADATA: {}, RAW: {"replicate": like, "x": [{"replicate": like}]}} for n, like in enumerate(likes)
+    }
+    gen = Inventory.read(store({"draft": raw})).get("draft", f"d{len(likes) - 1}")
+    assert gen
+    assert repr(gen.values_at_top("replicate")[RAW]) == repr(value)
+    assert repr(gen.values_under("replicate")) == repr([value, value])
+
+
+def test_a_signature_has_no_other_fields() -> None:
+    """Not even where metadata.json has them all."""
+    whole = {"combo_id": "c", "template_id": "t", "llm_model_id": "m", "replicate": 1}
+    gen = gen_of("draft", {(METADATA, key): value for key, value in whole.items()})
+    assert gen.signature() == ("c", "t", "m", 1)
+    assert gen.signature(replicate=2, draft_template_id="T ") == ("c", "t", "m", 2)
+    with pytest.raises(TypeError, match="no field essay_gen_id"):
+        gen.signature(essay_gen_id="e1")
+
+
+def test_a_signature_follows_a_new_replicate() -> None:
+    """It is worked out once; with another replicate it is another."""
+    whole = {"combo_id": "c", "template_id": "t", "llm_model_id": "m", "replicate": 1}
+    gen = gen_of("draft", {(METADATA, key): value for key, value in whole.items()})
+    assert gen.signature() == ("c", "t", "m", 1)
+    assert gen.renumbered(gen.documents.revise(Number(2))).signature() == ("c", "t", "m", 2)
