@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 _TOKEN = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 _MAP = bytes(1 if byte in _TOKEN else 0 for byte in range(256))
 _TOGETHER = 1 << 16  # bytes of small files that are searched as one text: what a cache holds
-_MUCH = 1 << 25  # bytes in which numpy saves more than its import takes
+_MUCH = 1 << 26  # bytes in which numpy saves more than its import takes
 _SMALL = 1 << 14  # bytes in which it does not
 _WHOLE = 1 << 20  # pieces smaller than this are the end of a file, or all of it
 
@@ -84,15 +84,16 @@ class Tokens:
 
 
 def by_find(data: bytes, shortest: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of each run of token bytes that is at least so long."""
-    mapped = data.translate(_MAP)
-    run = b"\1" * shortest
-    start = mapped.find(run)
-    while start >= 0:
-        end = mapped.find(0, start)
-        end = len(data) if end < 0 else end
-        yield start, end
-        start = mapped.find(run, end)
+    """(start, end) of each run of token bytes that is at least so long, the last one first.
+
+    Sought backwards, and with the byte before it: then a search looks at the end of a run, and leaps over a short one.
+    """
+    mapped = b"\0%s\0" % data.translate(_MAP)  # so that every run has something before and behind it
+    run = b"\0" + b"\1" * shortest
+    before = mapped.rfind(run)
+    while before >= 0:
+        yield before, mapped.index(0, before + 1) - 1
+        before = mapped.rfind(run, 0, before)
 
 
 def by_numpy(data: bytes, shortest: int) -> Iterator[tuple[int, int]]:
