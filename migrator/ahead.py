@@ -11,14 +11,28 @@ from types import TracebackType
 
 from migrator.engine.listing import FILE, Entry
 from migrator.engine.survey import Surveyed, survey
-from migrator.engine.tokens import Hit, Tokens
+from migrator.engine.tokens import Batch, Hit, Tokens
 from migrator.engine.workers import Beside, Jobs, processes, reap
 from migrator.rebuild import Scores, scores_of
 from migrator.store.inventory import Inventory
 from migrator.store.layout import is_payload
 from migrator.tables.scores import Score, evaluation_of, score_of
 
-_Look = tuple[dict[str, tuple[str, str]], dict[str, str], list[tuple[str, int, str]], int]
+_Look = tuple[dict[str, tuple[str, str]], dict[str, str], list[tuple[str, int, str]]]
+
+
+class _Texts(Batch):
+    """Takes the scores from what it searches."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        super().__init__(tokens)
+        self.scores: dict[str, tuple[str, str]] = {}
+
+    def add(self, path: str, data: bytes) -> None:
+        super().add(path, data)
+        gen_id = evaluation_of(path)
+        if gen_id:
+            self.scores[gen_id] = (*score_of(data),)
 
 
 class Ahead:
@@ -43,17 +57,11 @@ class Ahead:
         reap()  # of all children of the run: this was the first
 
     def _look(self) -> _Look:
-        scores: dict[str, tuple[str, str]] = {}
-
-        def take(path: str, data: bytes) -> None:
-            gen_id = evaluation_of(path)
-            if gen_id:
-                scores[gen_id] = (*score_of(data),)
-
         payload = self._payload()
         names = Tokens((gen_id for _, gen_id in self._store.gens), sum(entry.size for entry in payload))
-        digests, hits = survey(self._store.root, payload, names, self._is_asked, take)
-        return scores, digests, hits, sum(entry.size for entry in payload if entry.path in digests)
+        texts = _Texts(names)
+        digests, hits = survey(self._store.root, payload, texts, self._is_asked)
+        return texts.scores, digests, hits
 
     def _payload(self) -> list[Entry]:
         """The files to look into: first those that have a score, which somebody else would have to read."""
@@ -71,6 +79,6 @@ class Ahead:
         if self._child is None:
             return scores_of(self._store), Surveyed()
         os.write(self._ask, b".")
-        scores, digests, hits, size = self._child.result()
-        surveyed = Surveyed(digests, [Hit(*hit) for hit in hits], size)
+        scores, digests, hits = self._child.result()
+        surveyed = Surveyed(digests, [Hit(*hit) for hit in hits])
         return scores_of(self._store, {gen_id: Score(*score) for gen_id, score in scores.items()}), surveyed

@@ -74,6 +74,7 @@ class Building:
         self._root, self._link, self._jobs = root, link, jobs
         self._surveyed = surveyed = surveyed or Surveyed()
         self._old_names = plan.old_names
+        unseen = sum(entry.size for entry in plan.entries if entry.path not in surveyed.digests)
         others = (gen_id for _, gen_id in plan.before.gens)
         self._tree = tree.Building(
             plan.entries,
@@ -81,7 +82,7 @@ class Building:
             root,
             plan.recipe,
             places=plan.places,
-            tokens=Tokens(self._old_names, plan.size - surveyed.size, others) if self._old_names else None,
+            tokens=Tokens(self._old_names, unseen, others) if self._old_names else None,
             linked=is_payload if link else None,
             digests=surveyed.digests,
             later=plan.rebuilt,

@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property, partial
-from operator import attrgetter
 from typing import Any
 
 from migrator.engine import listing
@@ -105,11 +104,6 @@ class Plan:
         return {old for _, old, new in self.mapping if old != new} - current
 
     @cached_property
-    def size(self) -> int:
-        """Bytes of all files of the live tree."""
-        return sum(map(attrgetter("size"), self.entries))
-
-    @cached_property
     def bytes_needed(self) -> int:
         """Disk that the new tree takes, in bytes."""
         return room(self.entries)
@@ -192,8 +186,6 @@ def _checked(steps: Sequence[Step], before: Inventory, after: Inventory) -> list
 def _strange_entries(entries: Sequence[Entry], store: Inventory) -> list[Problem]:
     """What cannot be copied, apart from what the reader has already refused by a kind of its own."""
     text = "is neither a file, a folder nor a symbolic link: it cannot be copied"
-    if listing.OTHER not in map(attrgetter("kind"), entries):
-        return []
     told = {problem.path for problem in store.problems}
     strange = (entry.path for entry in entries if entry.kind == listing.OTHER)
     return [Problem(UNSAFE_PATH, path=path, message=text) for path in strange if path not in told]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from migrator.cohorts import manifest, membership
 from migrator.engine.tree import Recipe
-from migrator.engine.workers import Beside, Jobs, processes
+from migrator.engine.workers import Beside, Jobs, spare
 from migrator.plan import Plan
 from migrator.store.index import Index
 from migrator.store.inventory import Inventory
@@ -65,8 +65,7 @@ def in_plan(plan: Plan, before: Scores, *, jobs: Jobs = None) -> Plan:
     steps = [(entry.number, entry.digest) for entry in plan.ledger]
     steps += [(step.number, step.digest) for step, _ in plan.steps]
     count = len(plan.entries)
-    spare = jobs if processes(count, jobs) > 2 else 1  # of two cores the other one copies meanwhile
-    tables = Beside(lambda: derived.rebuild(plan.after, scores), count, spare)
+    tables = Beside(lambda: derived.rebuild(plan.after, scores), count, spare(count, jobs))  # others copy meanwhile
     try:
         manifests, _ = manifests_of(plan.after, steps)
         made, wanted = tables.result() | manifests, set(plan.rebuilt)

@@ -25,6 +25,7 @@ from migrator.engine.listing import Entry
 from migrator.engine.snapshots import Run, Texts
 from migrator.engine.steps import Step
 from migrator.engine.survey import Surveyed
+from migrator.engine.workers import Jobs
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain, described
 from migrator.plan import Plan, room
 from migrator.rebuild import Scores
@@ -43,7 +44,7 @@ def read_pending(site: Site, to: str | None = None) -> list[Step]:
 def read_plan(site: Site, to: str | None = None, accept: Collection[str] = ()) -> Plan | None:
     """The plan of what is pending, or None where nothing is. Writes nothing."""
     pending = read_pending(site, to)
-    return _plan(site, pending, *_read(site), accept) if pending else None
+    return _plan(site, pending, *_read(site), accept, site.jobs) if pending else None
 
 
 def _read(site: Site) -> tuple[list[Entry], Inventory]:
@@ -52,9 +53,11 @@ def _read(site: Site) -> tuple[list[Entry], Inventory]:
     return entries, Inventory.read(site.place.real, site.scheme, share=partial(workers.Shared, jobs=site.jobs))
 
 
-def _plan(site: Site, pending: list[Step], entries: list[Entry], store: Inventory, accept: Collection[str]) -> Plan:
+def _plan(
+    site: Site, pending: list[Step], entries: list[Entry], store: Inventory, accept: Collection[str], jobs: Jobs
+) -> Plan:
     site.notify("phase", name="plan", generations=len(store.gens))
-    return planning.make(entries, store, pending, site.ledger(), accept, site.jobs)
+    return planning.make(entries, store, pending, site.ledger(), accept, jobs)
 
 
 def upgrade(
@@ -85,7 +88,7 @@ def upgrade(
         exchange.require_switch(site.place, site.backups)
         entries, store = _read(site)
         with Ahead(store, entries, site.jobs) as ahead:
-            plan = _plan(site, pending, entries, store, accept)
+            plan = _plan(site, pending, entries, store, accept, workers.spare(len(entries), site.jobs))
             refused = _refused(site, plan, kept, override, confirm)
             return refused or _execute(site, plan, override, ahead)
 
@@ -197,7 +200,7 @@ def _built(site: Site, plan: Plan, run: Run, scores: Scores, surveyed: Surveyed)
         site.notify("phase", name="tables", generations=len(plan.after.gens))
         plan_of_tree = rebuild.in_plan(plan, scores, jobs=site.jobs)
         files_to_copy = sum(entry.kind != listing.FOLDER for entry in plan.entries)
-        site.notify("phase", name="build", files=files_to_copy, bytes=plan.size)
+        site.notify("phase", name="build", files=files_to_copy, bytes=sum(entry.size for entry in plan.entries))
         return plan_of_tree, building.finish(plan_of_tree)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -53,9 +53,10 @@ def run(
     tasks = (lambda: list(_generations(build, plan, share)), lambda: list(also()), build.manifest_before)
     parts, (*wrong, before) = listing.read_back(build.root, jobs, planned.look, tasks)
     findings = [text for texts in (*wrong, *(texts for texts, _, _ in parts)) for text in texts]
-    if sum(number for _, number, _ in parts) < len(planned.then) + len(planned.beside):
+    wanted = len(planned.then) + sum(path not in planned.then for path in planned.new)
+    if sum(number for _, number, _ in parts) < wanted:
         there = {entry.path for entry in listing.walk_shared(build.root, jobs)}
-        findings += [f"{path} is missing" for path in (planned.then.keys() | planned.beside) - there]
+        findings += [f"{path} is missing" for path in (planned.then.keys() | planned.new.keys()) - there]
     if findings:
         listing.require_unchanged(plan.before.root, build.entries, jobs)
         raise VerificationFailed(findings)
@@ -64,9 +65,9 @@ def run(
 
 @dataclass(frozen=True)
 class _Planned:
-    """What shall be where: `then` of the old tree, and what is made `beside` it, in `folders` that may be new as well.
+    """What shall be where: `then` of the old tree, and what is `new`, in `folders` that may be new as well.
 
-    `new` are the digests of what is made, some of it in the place of what was there.
+    Some of what is new stands in the place of what was there.
     """
 
     then: Mapping[str, Entry]
@@ -74,18 +75,16 @@ class _Planned:
     surveyed: Mapping[str, str]
     rewritten: Container[str]
     new: Mapping[str, str]
-    beside: Collection[str]
     folders: Container[str]
 
     @classmethod
     def of(cls, build: Build, plan: Plan, surveyed: Mapping[str, str]) -> _Planned:
-        beside = {path for path in build.new if path not in build.then}
-        folders = {str(folder) for path in beside for folder in PurePosixPath(path).parents}
-        return cls(build.then, build.digests, surveyed, plan.recipe.contents, build.new, beside, folders)
+        folders = {str(folder) for path in build.new for folder in PurePosixPath(path).parents}
+        return cls(build.then, build.digests, surveyed, plan.recipe.contents, build.new, folders)
 
     def look(self, rows: list[Row], digests: Digests) -> tuple[list[str], int, Lines]:
         """Of a part of the new tree: what is wrong with it, how much of it was planned, its lines of the manifest."""
-        known = sum([row[0] in self.then or row[0] in self.beside for row in rows])
+        known = sum([row[0] in self.then or row[0] in self.new for row in rows])
         return list(self._wrong(rows, digests)), known, lines_of(rows, digests)
 
     def _wrong(self, rows: list[Row], digests: Digests) -> Iterator[str]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from migrator.ahead import Ahead
 from migrator.engine import files
 from migrator.engine.exchange import Place
+from migrator.engine.listing import Entry
+from migrator.engine.workers import Jobs
 from migrator.site import Site
+from migrator.store.inventory import Inventory
 from tests.random_stores import read_tree
 
 Tree = dict[str, tuple[object, ...]]  # path -> mode, uid, gid, time in ns, content or target, extended attributes
@@ -27,6 +31,15 @@ def site(base: Path, name: str = "data", **values: object) -> Site:
         "jobs": 1,
     }
     return Site(place=Place.at(base / name), **{**fields, **values})  # type: ignore[arg-type]
+
+
+class Whole(Ahead):
+    """Has read all before anybody asks."""
+
+    def __init__(self, store: Inventory, entries: Sequence[Entry], jobs: Jobs) -> None:
+        super().__init__(store, entries, jobs)
+        assert self._child is not None
+        self._child.result()
 
 
 def content(root: Path) -> dict[str, object]:

@@ -150,6 +150,7 @@ def test_a_process_with_threads_does_not_fork() -> None:
         pool.submit(int).result()
         assert (workers.processes(10**6), workers.processes(10**6, pool)) == (1, 1)
         assert workers.processes(10**6, 2) == 2
+        assert [workers.spare(10**6, jobs) for jobs in (1, 2, 3, pool)] == [1, 1, 3, 1]
 
 
 def test_what_a_lost_worker_had_begun_is_not_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

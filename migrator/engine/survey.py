@@ -12,68 +12,58 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migrator.engine.listing import BLOCK, READ, Entry, hash_bytes, new_digest
-from migrator.engine.tokens import Batch, Hit, Tokens
+from migrator.engine.tokens import Batch, Hit
 
 _AT_ONCE = 64  # files between two questions whether to go on
 
 
 @dataclass(frozen=True)
 class Surveyed:
-    """What is known of some files before they are copied: digests by path, the hits in them, their bytes in all."""
+    """What is known of some files before they are copied: digests by path, and the hits in them."""
 
     digests: Mapping[str, str] = field(default_factory=dict)
     hits: Sequence[Hit] = ()
-    size: int = 0
 
 
 def survey(
     root: Path,
     entries: Sequence[Entry],
-    tokens: Tokens,
+    batch: Batch,
     ended: Callable[[], bool],
-    take: Callable[[str, bytes], object] | None = None,
 ) -> tuple[dict[str, str], list[tuple[str, int, str]]]:
     """Path -> digest of these files of a tree, in their order and until `ended` says so; and the hits in them.
 
-    A file that cannot be read is left out. `take` gets path and bytes of each that is not a large one.
+    A file that cannot be read is left out. The batch, which is closed then, is given each that is not a large one.
     """
     digests: dict[str, str] = {}
-    batch = Batch(tokens)
     for start in range(0, len(entries), _AT_ONCE):
         if ended():
             break
         for entry in entries[start : start + _AT_ONCE]:
-            digest = _read(root, entry, batch, take)
+            digest = _read(root, entry, batch)
             if digest:
                 digests[entry.path] = digest
     return digests, [(*hit,) for hit in batch.close()]
 
 
-def _read(root: Path, entry: Entry, batch: Batch, take: Callable[[str, bytes], object] | None) -> str:
+def _read(root: Path, entry: Entry, batch: Batch) -> str:
     try:
         fd = os.open(f"{root}/{entry.path}", READ)
         try:
-            return look_through(fd, entry.size, entry.path, batch, take)
+            return look_through(fd, entry.size, entry.path, batch)
         finally:
             os.close(fd)
     except OSError:
         return ""
 
 
-def look_through(
-    fd: int, size: int, path: str, batch: Batch | None, take: Callable[[str, bytes], object] | None = None
-) -> str:
-    """The digest of an open file that had this size; its tokens go to the batch, under this path.
-
-    `take` gets path and bytes of one that is not large.
-    """
+def look_through(fd: int, size: int, path: str, batch: Batch | None) -> str:
+    """The digest of an open file that had this size; its tokens go to the batch, under this path."""
     if size > BLOCK:
         return in_blocks(fd, size, path, batch)
     data = os.read(fd, size + 1)  # one more than it had, to see its end
     if batch:
         batch.add(path, data)
-    if take:
-        take(path, data)
     return hash_bytes(data)
 
 

@@ -55,6 +55,11 @@ def processes(count: int, jobs: Jobs = None) -> int:
     return cores() if jobs is None and count >= _SERIAL_FILES and threading.active_count() == 1 else 1
 
 
+def spare(count: int, jobs: Jobs = None) -> Jobs:
+    """The jobs for what would be forked while a child is at work already: none where that has the second core."""
+    return jobs if processes(count, jobs) > 2 else 1
+
+
 def name_of(jobs: Jobs) -> str:
     """What a record calls the executor, "" where there is none."""
     return str(getattr(jobs, "address", type(jobs).__name__)) if isinstance(jobs, Executor) else ""

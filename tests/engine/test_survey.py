@@ -12,7 +12,7 @@ import pytest
 
 from migrator.engine import files, listing, survey, tree
 from migrator.engine.listing import BLOCK, FILE, Entry
-from migrator.engine.tokens import Tokens
+from migrator.engine.tokens import Batch, Tokens
 from migrator.engine.tree import Recipe
 from tests.engine.trees import everything, make
 from tests.torture.disks import IMAGES, Unavailable, mounted
@@ -41,7 +41,7 @@ def to_survey(root: Path) -> list[Entry]:
 def test_it_finds_what_a_build_finds(store: Path) -> None:
     """The digest of each file, and the hits under their paths of today."""
     entries = to_survey(store)
-    digests, hits = survey.survey(store, entries, Tokens(["old1"]), lambda: False)
+    digests, hits = survey.survey(store, entries, Batch(Tokens(["old1"])), lambda: False)
     assert digests == {e.path: hashlib.sha256((store / e.path).read_bytes()).hexdigest() for e in entries}
     built = tree.build(listing.walk(store), store, store.with_name("t"), Recipe(), tokens=Tokens(["old1"]), jobs=1)
     assert sorted(hits) == built.hits
@@ -52,7 +52,7 @@ def test_it_ends_when_it_is_asked_to(tmp_path: Path) -> None:
     """What it has until then is whole; the rest is left to others."""
     entries = to_survey(make(tmp_path / "s", {f"{number:03}": b"old1" for number in range(200)}))
     answers = iter([False, False, True])
-    digests, hits = survey.survey(tmp_path / "s", entries, Tokens(["old1"]), lambda: next(answers))
+    digests, hits = survey.survey(tmp_path / "s", entries, Batch(Tokens(["old1"])), lambda: next(answers))
     assert 0 < len(digests) < len(entries)
     assert len(hits) == len(digests)
 
@@ -63,7 +63,7 @@ def test_what_cannot_be_read_has_no_digest(store: Path) -> None:
     (store / "a").unlink()
     (store / "block").unlink()
     (store / "block").symlink_to("large")
-    digests, _ = survey.survey(store, entries, Tokens([]), lambda: False)
+    digests, _ = survey.survey(store, entries, Batch(Tokens([])), lambda: False)
     assert {entry.path for entry in entries} - digests.keys() == {"a", "block"}
 
 
@@ -105,7 +105,7 @@ def test_what_was_surveyed_is_copied_alike(store: Path, kernel: str, monkeypatch
 
 
 def _digests(store: Path) -> dict[str, str]:
-    return survey.survey(store, to_survey(store), Tokens([]), lambda: False)[0]
+    return survey.survey(store, to_survey(store), Batch(Tokens([])), lambda: False)[0]
 
 
 def test_a_failure_of_the_kernel_half_way_is_none_to_go_on_from(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from migrator.ahead import Ahead
 from migrator.engine import ledger, lock, snapshots, steps
 from migrator.engine.steps import Step
 from migrator.engine.survey import Surveyed, survey
-from migrator.engine.tokens import Tokens
+from migrator.engine.tokens import Batch, Tokens
 from migrator.errors import MigratorError
 from migrator.rebuild import Scores
 from migrator.site import Outcome, Site, settle
@@ -122,7 +122,7 @@ class _HalfAhead(Ahead):
         if self._child:
             return super().seen()
         scores, _ = super().seen()
-        digests, _ = survey(self._store.root, self._payload()[::2], Tokens([]), lambda: False)
+        digests, _ = survey(self._store.root, self._payload()[::2], Batch(Tokens([])), lambda: False)
         return scores, Surveyed(digests)
 
 
