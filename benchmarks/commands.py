@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def measure(base: Path, names: int) -> dict[str, Run]:
     base.mkdir()
     old = make_names(base, names)
     files = [path / METADATA for path in islice((base / "data/gens/evaluation").glob("v_*"), 10)]
-    commands = {
+    commands: dict[str, Callable[[], Run]] = {
         "--help": lambda: run([MIGRATOR, "--help"], sync=False),
         "check, 10 files": lambda: migrator(base, "check", *files, sync=False),
         "map, one id": lambda: migrator(base, "map", old, sync=False),

@@ -71,7 +71,7 @@ def _growth(sizes: Sequence[Size]) -> str:
 
 
 def _middle(runs: Mapping[str, Sequence[Run]], name: str, what: str) -> float:
-    return statistics.median(getattr(one, what) for one in runs[name])
+    return statistics.median(float(getattr(one, what)) for one in runs[name])
 
 
 # -- the picture
@@ -93,8 +93,8 @@ def _panel(sizes: Sequence[Size], title: str, what: str, left: int) -> str:
     points = {name: [(size, max(_middle(runs, name, what), 0.01)) for size, runs, _ in sizes] for name in names}
     xs = [x for line in points.values() for x, _ in line]
     ys = [y for line in points.values() for _, y in line]
-    low_x, high_x, low_y, high_y = (math.log10(v) for v in (min(xs), max(xs), min(ys), max(ys)))
-    low_y, high_y = math.floor(low_y), math.ceil(high_y)
+    low_x, high_x = math.log10(min(xs)), math.log10(max(xs))
+    low_y, high_y = math.floor(math.log10(min(ys))), math.ceil(math.log10(max(ys)))
 
     def place(x: float, y: float) -> tuple[float, float]:
         across = (math.log10(x) - low_x) / max(high_x - low_x, 0.01)
@@ -104,8 +104,8 @@ def _panel(sizes: Sequence[Size], title: str, what: str, left: int) -> str:
     drawn = [f'<text x="{left + _LEFT}" y="18" font-weight="bold">{title}, over generations</text>']
     for power in range(low_y, high_y + 1):
         x, y = place(min(xs), 10**power)
-        end = left + _WIDTH - _RIGHT
-        drawn.append(f'<path d="M{x:.0f} {y:.1f}H{end}" stroke="#ddd"/>')
+        right = left + _WIDTH - _RIGHT
+        drawn.append(f'<path d="M{x:.0f} {y:.1f}H{right}" stroke="#ddd"/>')
         drawn.append(f'<text x="{x - 6:.0f}" y="{y + 4:.1f}" text-anchor="end">{10**power:g}</text>')
     for size in sorted(set(xs)):
         x, _ = place(size, 10**low_y)

@@ -277,7 +277,7 @@ def adopt(place: Place, folder: Path, source: Path, run_id: str, scheme: IdSchem
     moves = []
     for number, path in enumerate(wanted):
         copy = staging / f"{number:06}"
-        tree.build(listing.walk(source / path), source / path, copy, tree.Recipe(), jobs=1)
+        tree.copy(listing.walk(source / path), source / path, copy, jobs=1)
         moves.append((str(copy), path))
     files.sync_file_system(staging)
     owed = Journal(ADOPT, run_id, str(folder), tuple(moves))

@@ -168,7 +168,7 @@ def stage(site: Site, origin: Place) -> bool:
         copy = site.place.state / "copy"
         files.remove_tree(copy)
         try:
-            tree.build(entries, origin.real, copy, tree.Recipe(), jobs=site.jobs, progress=site.progress)
+            tree.copy(entries, origin.real, copy, jobs=site.jobs, progress=site.progress)
             files.sync_file_system(copy)
             changed = listing.differences(origin.real, entries)
             if changed:

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from migrator import runner, undo, upkeep
-from migrator.engine import files, listing, snapshots, tree
+from migrator.engine import files, listing, snapshots
+from migrator.engine.tokens import Tokens
 from migrator.engine.tree import Recipe
 from migrator.errors import CareNeeded, MigratorError, TryAgain
 from migrator.site import RunFailed, Site, settle
 from migrator.store.layout import is_payload
-from tests.engine.trees import make
+from tests.engine.trees import build, make
 from tests.faults import Fault, content, exact, hooked, killed_at, points, site
 from tests.test_crash import STRIDE, small_store
 
@@ -73,9 +74,7 @@ def test_the_digests_are_those_of_the_bytes(tmp_path: Path, jobs: int) -> None:
     for linked in (None, is_payload):
         target = tmp_path / f"t{linked is None}"
         recipe = Recipe({"gens/draft/d2": "gens/draft/e2"}, {"gens/draft/d3/a": b"new"})
-        built = tree.build(
-            listing.walk(source), source, target, recipe, tokens=tree.Tokens(["old1"]), linked=linked, jobs=jobs
-        )
+        built = build(listing.walk(source), source, target, recipe, tokens=Tokens(["old1"]), linked=linked, jobs=jobs)
         found.append((built, content(target)))
     assert found[0] == found[1]
     assert (tmp_path / "tFalse/gens/draft/d3/a").stat().st_nlink == 1

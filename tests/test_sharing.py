@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from migrator import runner, undo
-from migrator.engine import tree, workers
+from migrator.engine import workers
 from migrator.engine.workers import Common, Jobs, spread
 from migrator.errors import MigratorError, TryAgain
 from migrator.site import RunFailed
 from migrator.store import inventory
+from tests.engine.trees import build
 from tests.faults import content, exact, site
 from tests.test_crash import small_store
 
@@ -98,7 +99,7 @@ def test_what_all_parts_need_is_no_part_of_any(tmp_path: Path) -> None:
     plan = runner.read_plan(site(tmp_path))
     assert plan
     with Spy() as spy:
-        tree.build(plan.entries, plan.before.root, tmp_path / "t", plan.recipe, jobs=spy)
+        build(plan.entries, plan.before.root, tmp_path / "t", plan.recipe, jobs=spy)
     commons = [one for _, common in spy.sent for one in common]
     assert len(spy.sent) >= 8
     assert len({one.key for one in commons}) == len({id(one.data) for one in commons}) == 2  # function, names

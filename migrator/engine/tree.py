@@ -127,10 +127,17 @@ class Targets:
         return f"{self._folders[folder]}/{name}" if slash else name
 
 
-def build(entries: Sequence[Entry], source: Path, target: Path, recipe: Recipe, **options: Any) -> Built:
-    """Write the new tree at `target`, which must not exist, as the recipe says. For `options` see Building."""
-    with Building(entries, source, target, recipe, **options) as building:
-        return building.finish()
+def copy(
+    entries: Sequence[Entry],
+    source: Path,
+    target: Path,
+    *,
+    jobs: Jobs = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write the tree as it is at `target`, which must not exist."""
+    with Building(entries, source, target, Recipe(), jobs=jobs, progress=progress) as building:
+        building.finish()
 
 
 class Building:

@@ -93,7 +93,7 @@ def _copied(site: Site) -> Iterator[Site]:
     files.make_dir(folder)
     try:
         with lock.hold(place.state, "dagster rehearse", shared=True, wait=site.wait):
-            tree.build(listing.walk(place.real), place.real, folder / "data", tree.Recipe(), jobs=1)
+            tree.copy(listing.walk(place.real), place.real, folder / "data", jobs=1)
         yield Site(
             Place.at(folder / "data"),
             site.migrations,

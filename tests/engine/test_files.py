@@ -425,7 +425,7 @@ def test_a_link_put_in_a_folders_place_is_not_written_through(tmp_path: Path) ->
     files.hook = swap
     try:
         with pytest.raises((OSError, MigratorError)):
-            tree.build(listing.walk(source), source, tmp_path / "new", tree.Recipe(), jobs=1)
+            tree.copy(listing.walk(source), source, tmp_path / "new", jobs=1)
     finally:
         files.hook = None
     assert list(outside.iterdir()) == []

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from migrator.engine import files, listing, survey, tree
+from migrator.engine import files, listing, survey
 from migrator.engine.listing import BLOCK, FILE, Entry
 from migrator.engine.tokens import Batch, Tokens
 from migrator.engine.tree import Recipe
-from tests.engine.trees import everything, make
+from tests.engine.trees import build, everything, make
 from tests.torture.disks import IMAGES, Unavailable, mounted
 
 BYTES = os.fsdecode(b"\xff\xfe name")
@@ -43,7 +43,7 @@ def test_it_finds_what_a_build_finds(store: Path) -> None:
     entries = to_survey(store)
     digests, hits = survey.survey(store, entries, Batch(Tokens(["old1"])), lambda: False)
     assert digests == {e.path: hashlib.sha256((store / e.path).read_bytes()).hexdigest() for e in entries}
-    built = tree.build(listing.walk(store), store, store.with_name("t"), Recipe(), tokens=Tokens(["old1"]), jobs=1)
+    built = build(listing.walk(store), store, store.with_name("t"), Recipe(), tokens=Tokens(["old1"]), jobs=1)
     assert sorted(hits) == built.hits
     assert {hit[0] for hit in hits} == {"a", "odd/\n\t", f"odd/{BYTES}", "large"}
 
@@ -83,7 +83,7 @@ def test_what_was_surveyed_is_copied_alike(store: Path, kernel: str, monkeypatch
         os.utime(path, ns=(number, 1_000_000_007 * number))
     entries = listing.walk(store)
     known = _digests(store)
-    alone = tree.build(entries, store, store.with_name("alone"), Recipe(), jobs=1)
+    alone = build(entries, store, store.with_name("alone"), Recipe(), jobs=1)
     real = os.copy_file_range
 
     def refuse(source: int, target: int, count: int) -> int:
@@ -98,7 +98,7 @@ def test_what_was_surveyed_is_copied_alike(store: Path, kernel: str, monkeypatch
         monkeypatch.setattr(os, "copy_file_range", refuse)
     told: list[tuple[int, int]] = []
     progress = lambda *done: told.append(done)  # noqa: E731
-    built = tree.build(entries, store, store.with_name("t"), Recipe(), digests=known, jobs=1, progress=progress)
+    built = build(entries, store, store.with_name("t"), Recipe(), digests=known, jobs=1, progress=progress)
     assert built.digests == alone.digests
     assert told[-1] == (len(STORE), sum(map(len, STORE.values())))
     assert everything(store.with_name("t")) == everything(store.with_name("alone")) == everything(store)
@@ -123,19 +123,19 @@ def test_a_failure_of_the_kernel_half_way_is_none_to_go_on_from(store: Path, mon
         monkeypatch.setattr(os, "copy_file_range", fail)
         target = store.with_name(f"t{len(answers)}")
         with pytest.raises(OSError, match=r"full|odd"):
-            tree.build(listing.walk(store), store, target, Recipe(), digests=known, jobs=1)
+            build(listing.walk(store), store, target, Recipe(), digests=known, jobs=1)
 
 
 def test_a_surveyed_file_is_neither_hashed_nor_searched_again(store: Path) -> None:
     """Its digest is that of the survey, so that a file which has changed since is found when the copy is read back."""
     entries = listing.walk(store)
-    built = tree.build(
+    built = build(
         entries, store, store.with_name("t"), Recipe(), tokens=Tokens(["old1"]), digests={"a": "noted"}, jobs=1
     )
     assert built.digests["a"] == ("noted", "noted")
     assert "a" not in {hit.path for hit in built.hits}
     rewriting = Recipe(contents={"a": b"old1"})
-    built = tree.build(
+    built = build(
         entries, store, store.with_name("u"), rewriting, tokens=Tokens(["old1"]), digests={"a": "noted"}, jobs=1
     )
     assert "a" in {hit.path for hit in built.hits}
@@ -152,7 +152,7 @@ def test_what_was_read_is_not_opened_again(store: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(
         os, "open", lambda path, *rest, **more: (opened.append(str(path)), real(path, *rest, **more))[1]
     )
-    built = tree.build(listing.walk(store), store, store.with_name("t"), recipe, tokens=Tokens(["old12"]), jobs=1)
+    built = build(listing.walk(store), store, store.with_name("t"), recipe, tokens=Tokens(["old12"]), jobs=1)
     assert opened.count("a") == opened.count("empty") == 1  # to be written
     assert opened.count("large") == 2
     copy = store.with_name("t") / "a"
@@ -180,7 +180,7 @@ def test_blocks_are_shared_where_a_file_system_can(tmp_path: Path) -> None:
             files.sync_file_system(source)
             before = os.statvfs(point).f_bfree
             known = _digests(source)
-            tree.build(listing.walk(source), source, point / "t", Recipe(), digests=known, jobs=1)
+            build(listing.walk(source), source, point / "t", Recipe(), digests=known, jobs=1)
             files.sync_file_system(source)
             taken = (before - os.statvfs(point).f_bfree) * os.statvfs(point).f_frsize
             assert (point / "t/large").read_bytes() == (source / "large").read_bytes()

@@ -24,7 +24,7 @@ from migrator.engine.listing import FOLDER, Entry
 from migrator.engine.tokens import Hit, Tokens
 from migrator.engine.tree import Recipe
 from migrator.errors import MigratorError, TryAgain
-from tests.engine.trees import To, everything, make, names, root_only
+from tests.engine.trees import To, build, everything, make, names, root_only
 
 PROJECT = Path(__file__).resolve().parents[2]
 LONG = "n" * 255
@@ -58,7 +58,7 @@ def store(tmp_path: Path) -> Path:
 def copied(source: Path, recipe: Recipe | None = None, jobs: int = 1, **options: object) -> Path:
     """A copy beside the original."""
     target = source.with_name(f"{source.name} copied {jobs}")
-    tree.build(listing.walk(source), source, target, recipe or Recipe(), jobs=jobs, **options)  # type: ignore[arg-type]
+    build(listing.walk(source), source, target, recipe or Recipe(), jobs=jobs, **options)  # type: ignore[arg-type]
     return target
 
 
@@ -390,7 +390,7 @@ def test_any_number_of_workers_makes_the_same_tree(tmp_path: Path) -> None:
     for jobs in (1, 2):
         target = tmp_path / f"t{jobs}"
         entries = listing.walk(source)
-        built = tree.build(entries, source, target, recipe, tokens=Tokens(["old1"]), jobs=jobs)
+        built = build(entries, source, target, recipe, tokens=Tokens(["old1"]), jobs=jobs)
         found = {
             path: entry[:3] + entry[4:]
             for path, entry in everything(target).items()
@@ -405,7 +405,7 @@ def test_any_number_of_workers_makes_the_same_tree(tmp_path: Path) -> None:
 def test_what_was_placed_is_told(tmp_path: Path) -> None:
     """Both digests of every file by its path today; links have none."""
     source = make(tmp_path / "s", {"b": b"1", "a": b"2", "aa/l": To("x")})
-    built = tree.build(listing.walk(source), source, tmp_path / "t", Recipe({"a": "c"}, {"b": b"3"}), jobs=1)
+    built = build(listing.walk(source), source, tmp_path / "t", Recipe({"a": "c"}, {"b": b"3"}), jobs=1)
     one, two, three = (hashlib.sha256(data).hexdigest() for data in (b"1", b"2", b"3"))
     assert built.digests == {"a": (two, two), "aa/l": ("", ""), "b": (one, three)}
 
@@ -436,7 +436,7 @@ def test_contents_may_be_made_where_a_file_is_copied(tmp_path: Path) -> None:
     for name in "abc":
         os.utime(source / name, ns=(5, 5))
     recipe = Recipe(contents={"a": bytes.upper, "b": _nothing, "c": lambda data: data + b"x"})
-    built = tree.build(listing.walk(source), source, tmp_path / "t", recipe, tokens=Tokens(["old", "OLD"]), jobs=1)
+    built = build(listing.walk(source), source, tmp_path / "t", recipe, tokens=Tokens(["old", "OLD"]), jobs=1)
     assert names(tmp_path / "t") == {"a": b"OLD", "b": b"old", "c": b"x"}
     assert [(tmp_path / "t" / name).stat().st_mtime_ns == 5 for name in "abc"] == [False, True, False]
     assert [after for _, after in built.digests.values()] == [
@@ -457,7 +457,7 @@ def test_old_names_are_looked_for_in_the_new_tree(tmp_path: Path) -> None:
     large = b"\n" * (1 << 20) + b"old1\n" * 3
     source = make(tmp_path / "s", {"a": b"\nold1", "b": b"old1", "c/d": large, "e": b"", "l": To("old1")})
     recipe = Recipe({"c": "C", "a": "A"}, {"b": b"new1", "e": b"x\nx\nold1"})
-    built = tree.build(listing.walk(source), source, tmp_path / "t", recipe, tokens=Tokens(["old1"]), jobs=1)
+    built = build(listing.walk(source), source, tmp_path / "t", recipe, tokens=Tokens(["old1"]), jobs=1)
     expected = [
         Hit("A", 2, "old1"),
         *(Hit("C/d", (1 << 20) + n, "old1") for n in (1, 2, 3)),
@@ -471,7 +471,7 @@ def test_files_of_every_size_are_whole(tmp_path: Path, size: int) -> None:
     """Around the borders of the blocks that are read."""
     data = bytes(range(251)) * (size // 251 + 1)
     source = make(tmp_path / "s", {"x": data[:size]})
-    built = tree.build(listing.walk(source), source, tmp_path / "t", Recipe(), tokens=Tokens(["zzz"]), jobs=1)
+    built = build(listing.walk(source), source, tmp_path / "t", Recipe(), tokens=Tokens(["zzz"]), jobs=1)
     digest = hashlib.sha256(data[:size]).hexdigest()
     assert (tmp_path / "t/x").read_bytes() == data[:size]
     assert built.digests == {"x": (digest, digest)}
@@ -496,7 +496,7 @@ def test_what_vanished_since_it_was_listed_is_try_again(store: Path, path: str, 
     entries = listing.walk(store)
     os.rename(store / path, store / "elsewhere")
     with pytest.raises(TryAgain, match=f"a {kind} changed during the run"):
-        tree.build(entries, store, store.with_name("t"), Recipe(), jobs=1)
+        build(entries, store, store.with_name("t"), Recipe(), jobs=1)
 
 
 def test_a_link_put_in_a_files_place_is_not_followed(store: Path) -> None:
@@ -505,7 +505,7 @@ def test_a_link_put_in_a_files_place_is_not_followed(store: Path) -> None:
     (store / "a").unlink()
     (store / "a").symlink_to("/etc/hostname")
     with pytest.raises(TryAgain):
-        tree.build(entries, store, store.with_name("t"), Recipe(), jobs=1)
+        build(entries, store, store.with_name("t"), Recipe(), jobs=1)
 
 
 # -- hashing
@@ -567,7 +567,7 @@ def test_a_failure_in_a_worker_comes_through(store: Path) -> None:
     entries = listing.walk(store)
     (store / "a").unlink()
     with pytest.raises(TryAgain):
-        tree.build(entries, store, store.with_name("t"), Recipe(), jobs=2)
+        build(entries, store, store.with_name("t"), Recipe(), jobs=2)
     files.remove_tree(store.with_name("t"))
     assert not store.with_name("t").exists()
 

@@ -6,9 +6,11 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+
+from migrator.engine.tree import Building, Built
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts and owners")
 
@@ -32,6 +34,12 @@ def make(root: Path, content: Mapping[str, bytes | To | None]) -> Path:
         else:
             place.write_bytes(what)
     return root
+
+
+def build(*values: Any, **options: Any) -> Built:
+    """A tree that is built at once."""
+    with Building(*values, **options) as building:
+        return building.finish()
 
 
 def names(root: Path) -> dict[str, bytes | To | None]:
