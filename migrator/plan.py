@@ -138,7 +138,8 @@ def make(
         stages = _per_stage(before, after)
         wanted = rebuilt_paths(after)
         blocked = in_the_way(wanted, partial(_kind_at, entries))
-        problems += [*clashes, *_carried(blocked)]
+        refused = {problem.path for problem in problems if problem.blocking}
+        problems += [*(clash for clash in clashes if clash.path not in refused), *_carried(blocked)]
         problems += (Problem(*row) for row in checking.result())
     finally:
         checking.abandon()

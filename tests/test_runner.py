@@ -322,7 +322,7 @@ def test_what_stands_where_a_generation_is_to_be_made_refuses_the_run(base: Path
     outcome = runner.upgrade(site(base))
     assert outcome.status == "refused"
     told = ("missing-metadata", f"{made}/metadata.json") if kind.startswith("folder") else ("unsafe-path", made)
-    assert {(problem.kind, problem.path) for problem in outcome.problems if problem.blocking} == {told}
+    assert [(problem.kind, problem.path) for problem in outcome.problems if problem.blocking] == [told]
     assert exact(base / "data") == before
 
 
