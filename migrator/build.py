@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
-from migrator.engine import files, ledger, listing, tree
+from migrator.engine import files, folders, ledger, listing, tree
 from migrator.engine.ledger import Applied
 from migrator.engine.listing import Entry
 from migrator.engine.snapshots import Texts, manifest_of
@@ -140,6 +140,6 @@ def record(build: Build, plan: Plan, run_id: str, applied: Sequence[Applied]) ->
     }
     if (build.root / LEDGER).exists():
         files.remove_file(build.root / LEDGER)
-    tree.add(build.root, own)
-    tree.finish_folder(str(plan.before.root), str(build.root), plan.entries[0], "")
+    folders.add(build.root, own)
+    folders.finish_folder(str(plan.before.root), str(build.root), plan.entries[0], "")
     return replace(build, new={**build.new, **{path: listing.hash_bytes(data) for path, data in own.items()}})

@@ -13,10 +13,11 @@ from functools import cached_property, partial
 from typing import Any
 
 from migrator.engine import listing
+from migrator.engine.folders import Content
 from migrator.engine.ledger import Applied
 from migrator.engine.listing import Entry
 from migrator.engine.steps import Step
-from migrator.engine.tree import Content, Recipe, Targets
+from migrator.engine.tree import Recipe, Targets
 from migrator.engine.workers import Beside, Jobs
 from migrator.errors import MigratorError
 from migrator.store import codec

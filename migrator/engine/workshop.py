@@ -11,7 +11,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from migrator.engine import files, tree
+from migrator.engine import files, folders
 from migrator.engine.exchange import Place
 from migrator.errors import CareNeeded, UsageError, described
 
@@ -41,7 +41,7 @@ def put(place: Place, contents: Sequence[tuple[str, bytes]]) -> None:
     copies = []
     for number, (path, data) in enumerate(contents):
         copy, target = workshop / f"{number:06}", place.real / path
-        mode, owner = tree.make_folders(place.real, path)
+        mode, owner = folders.make_folders(place.real, path)
         write_like(copy, data, target, mode & 0o666, owner)
         copies.append((copy, target))
     files.sync_file_system(workshop)
@@ -65,7 +65,7 @@ def write_like(copy: Path, data: bytes, other: Path, mode: int = 0o644, owner: t
     with contextlib.suppress(FileNotFoundError):
         status = os.lstat(other)
         if stat.S_ISREG(status.st_mode):
-            mode, owner = stat.S_IMODE(status.st_mode), tree.owner_of(status)
+            mode, owner = stat.S_IMODE(status.st_mode), folders.owner_of(status)
     fd = files.new_file(copy)
     try:
         files.write(fd, data, copy)

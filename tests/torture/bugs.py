@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator import build, commit, recovery, runner, site, undo, upkeep
-from migrator.engine import exchange, files, journal, listing, lock, snapshots, tree, workers
+from migrator.engine import exchange, files, folders, journal, listing, lock, snapshots, tree, workers
 from migrator.engine.exchange import Place
 from migrator.errors import INTERNAL, MigratorError
 from migrator.store.layout import LEDGER
@@ -260,7 +260,7 @@ def workers_outlive() -> Patches:
 
 
 def hard_links() -> Patches:
-    real = tree._copy_members
+    real = folders.copy_members
 
     def copy(source: str, target: str, folder: Any, *rest: Any) -> None:
         real(source, target, folder, *rest)
@@ -269,7 +269,7 @@ def hard_links() -> Patches:
                 os.unlink(f"{target}/{member.name}")
                 os.link(f"{source}/{member.entry.path.rpartition('/')[2]}", f"{target}/{member.name}")
 
-    return [(tree, "_copy_members", copy)]
+    return [(tree, "copy_members", copy)]
 
 
 def rollback_unverified() -> Patches:
