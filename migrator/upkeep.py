@@ -175,7 +175,7 @@ def stage(site: Site, origin: Place) -> bool:
                 raise TryAgain(f"the origin changed while it was copied: {changed[0]}", where=origin.root)
             files.rename(copy, site.place.root)
             files.sync_dir(site.place.root.parent)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nobody looks for half a copy
             files.remove_tree(copy)
             raise
     return True

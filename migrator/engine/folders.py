@@ -61,7 +61,7 @@ def copy_members(source: str, target: str, folder: Folder, batch: Batch | None, 
                 pair = "", ""
                 if entry.kind == LINK:
                     files.symlink(entry.target, name, dir_fd=to_fd)
-                    files.set_link_attributes(name, _owner(entry), entry.mtime_ns, dir_fd=to_fd)
+                    files.set_link_attributes(name, owner_of(entry.uid, entry.gid), entry.mtime_ns, dir_fd=to_fd)
                 elif member.linked:
                     pair = _link_file(from_fd, to_fd, member, below + name, batch)
                 elif member.read is not None:
@@ -142,7 +142,9 @@ def _finish(source: int | str, write_fd: int, entry: Entry, path: str, digests: 
         files.copy_xattrs(source, write_fd)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise TryAgain(f"a file changed during the run: {error.strerror}", where=entry.path) from None
-    files.finish(write_fd, path, entry.mode, _owner(entry), entry.mtime_ns if digests[0] == digests[1] else None)
+    files.finish(
+        write_fd, path, entry.mode, owner_of(entry.uid, entry.gid), entry.mtime_ns if digests[0] == digests[1] else None
+    )
 
 
 def _link_file(from_fd: int, to_fd: int, member: Member, path: str, batch: Batch | None) -> tuple[str, str]:
@@ -167,12 +169,6 @@ def _link_file(from_fd: int, to_fd: int, member: Member, path: str, batch: Batch
     return digest, digest
 
 
-def _owner(entry: Entry) -> tuple[int, int] | None:
-    """The owner, where that is not us."""
-    owner = (entry.uid, entry.gid)
-    return None if owner == _ME else owner
-
-
 def finish_folder(source: str, target: str, entry: Entry, place: str) -> None:
     """Give the folder at `place` in the new tree what the old one had: attributes, owner, mode and time."""
     path = f"{target}/{place}" if place else target
@@ -185,7 +181,7 @@ def finish_folder(source: str, target: str, entry: Entry, place: str) -> None:
 
 def _finish_folder(source: int | str, fd: int, path: str, entry: Entry) -> None:
     files.copy_xattrs(source, fd)
-    files.finish(fd, path, entry.mode, _owner(entry), entry.mtime_ns)
+    files.finish(fd, path, entry.mode, owner_of(entry.uid, entry.gid), entry.mtime_ns)
 
 
 # -- files of its own
@@ -229,11 +225,12 @@ def make_folders(
 def _attributes(target: Path, folder: str, unfinished: Mapping[str, Entry]) -> tuple[int, tuple[int, int] | None]:
     """Mode of a folder, and its owner where that is not us."""
     if folder in unfinished:
-        return unfinished[folder].mode & 0o2777, _owner(unfinished[folder])
+        entry = unfinished[folder]
+        return entry.mode & 0o2777, owner_of(entry.uid, entry.gid)
     status = os.stat(target / folder)
-    return stat.S_IMODE(status.st_mode) & 0o2777, owner_of(status)
+    return stat.S_IMODE(status.st_mode) & 0o2777, owner_of(status.st_uid, status.st_gid)
 
 
-def owner_of(status: os.stat_result) -> tuple[int, int] | None:
-    """User and group of a file where that is not us."""
-    return None if (status.st_uid, status.st_gid) == _ME else (status.st_uid, status.st_gid)
+def owner_of(uid: int, gid: int) -> tuple[int, int] | None:
+    """User and group, where that is not us."""
+    return None if (uid, gid) == _ME else (uid, gid)

@@ -65,7 +65,7 @@ def write_like(copy: Path, data: bytes, other: Path, mode: int = 0o644, owner: t
     with contextlib.suppress(FileNotFoundError):
         status = os.lstat(other)
         if stat.S_ISREG(status.st_mode):
-            mode, owner = stat.S_IMODE(status.st_mode), folders.owner_of(status)
+            mode, owner = stat.S_IMODE(status.st_mode), folders.owner_of(status.st_uid, status.st_gid)
     fd = files.new_file(copy)
     try:
         files.write(fd, data, copy)

@@ -58,7 +58,7 @@ def store(tmp_path: Path) -> Path:
 def copied(source: Path, recipe: Recipe | None = None, jobs: int = 1, **options: object) -> Path:
     """A copy beside the original."""
     target = source.with_name(f"{source.name} copied {jobs}")
-    build(listing.walk(source), source, target, recipe or Recipe(), jobs=jobs, **options)  # type: ignore[arg-type]
+    build(listing.walk(source), source, target, recipe or Recipe(), jobs=jobs, **options)
     return target
 
 
