@@ -167,9 +167,9 @@ def test_ten_files_are_quick(root: Path) -> None:
     """The work itself takes far below the 200 ms that a commit hook may take."""
     for number in range(2000):
         write(root, "draft", f"d_{number}", **METADATA[DRAFT])
-    start = time.process_time()
+    start = time.perf_counter()
     run("check", *(root / f"gens/draft/d_{number}/metadata.json" for number in range(10)))
-    assert time.process_time() - start < 0.2
+    assert time.perf_counter() - start < 0.2
 
 
 # -- steps, and the hooks for pre-commit
