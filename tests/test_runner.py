@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 
 from migrator import IdScheme, runner, undo, upkeep
-from migrator.engine import lock
+from migrator.engine import listing, lock
 from migrator.engine.exchange import Place
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain
 from migrator.site import RunFailed
@@ -93,6 +93,14 @@ def test_what_cannot_be_copied_is_told_once_and_by_its_own_kind(base: Path) -> N
     assert found == [("invalid-json", "gens/essay/b1/metadata.json"), ("unsafe-path", "pipe")]
 
 
+@pytest.fixture(params=["young", "settled"])
+def folders(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders that changed just before the run, which are listed again, or long before, whose times are believed."""
+    if request.param == "settled":
+        monkeypatch.setattr(listing, "_TICK", -(10**12))
+
+
+@pytest.mark.usefixtures("folders")
 def test_a_writer_during_the_build_undoes_the_run(base: Path) -> None:
     def write(call: str, path: str) -> None:
         if call == "syncfs":
@@ -156,6 +164,7 @@ def test_tables_that_fail_end_those_who_copy_meanwhile(base: Path, monkeypatch: 
     assert not list((base / "b").glob("*/tree"))
 
 
+@pytest.mark.usefixtures("folders")
 def test_a_late_writer_gets_its_tree_back(base: Path) -> None:
     def write(call: str, path: str) -> None:
         if call == "fsync-dir" and (base / "data" / ".migrator" / "ledger.jsonl").exists():
@@ -168,6 +177,7 @@ def test_a_late_writer_gets_its_tree_back(base: Path) -> None:
     assert (base / "data/gens/draft/a1/raw.txt").read_text() == "late"
 
 
+@pytest.mark.usefixtures("folders")
 def test_two_late_writers_need_care(base: Path) -> None:
     def write(call: str, path: str) -> None:
         if call == "fsync-dir" and (base / "data" / ".migrator" / "ledger.jsonl").exists():
@@ -181,6 +191,37 @@ def test_two_late_writers_need_care(base: Path) -> None:
     assert next(iter((base / "b").glob("*/tree"))).joinpath("old.txt").exists()
     with pytest.raises(CareNeeded):
         runner.upgrade(site(base))
+
+
+@pytest.mark.usefixtures("folders")
+@pytest.mark.parametrize("path", ["late.txt", "gens/late.txt", "gens/draft/a1/late.txt", "cohorts/one/late"])
+def test_a_file_that_comes_late_is_found_wherever_it_lies(base: Path, path: str) -> None:
+    """Also where its folder got its old time back, as rsync does it."""
+
+    def write(call: str, _: str) -> None:
+        late = base / "data" / path
+        if call == "syncfs" and not late.exists():
+            old = late.parent.stat()
+            late.write_text("late")
+            os.utime(late.parent, ns=(old.st_atime_ns, old.st_mtime_ns))
+
+    with hooked(write), pytest.raises(RunFailed, match=f"changed the data root during the run: .*{path}"):
+        runner.upgrade(site(base))
+    assert (base / "data" / path).read_text() == "late"
+
+
+def test_times_of_folders_are_believed_where_the_kernel_has_exchanged_them(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A linked root may lie on a file system of any kind: all of it is listed again."""
+    asked = mock.Mock(side_effect=listing._is_untouched)
+    monkeypatch.setattr(listing, "_is_untouched", asked)
+    assert runner.upgrade(site(base), to="0001").status == "committed"
+    assert [call.args[0] for call in asked.mock_calls] == [base / "data", next((base / "b").glob("*/tree"))]
+    os.rename(base / "data", base / "elsewhere")
+    (base / "data").symlink_to("elsewhere")
+    assert runner.upgrade(site(base)).status == "committed"
+    assert asked.call_count == 2
 
 
 def test_later_work_stops_a_rollback_and_comes_back_by_adopt(base: Path) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from operator import call
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,10 @@ READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 BLOCK = 1 << 20  # larger files are read piece by piece
 _KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: FOLDER, stat.S_IFLNK: LINK}
+_MODES = {kind: bits for bits, kind in _KINDS.items()}
+_SECOND = 1_000_000_000  # ns
+_TICK = _SECOND // 10  # of the clock that stamps files: a hundredth of a second at most, and to spare
+_COARSE = 3 * _SECOND  # the same where times are whole seconds, or even ones
 _SHOWN = 10  # paths in a message
 _FILES_PER_UNIT = 6  # in what lies below the spine, about
 
@@ -47,18 +52,29 @@ class Entry(NamedTuple):
 Row = tuple[str, str, int, int, int, int, int, int, str]  # an Entry as a plain value
 
 
-def walk(root: Path, start: str = "", stop: str = "") -> list[Entry]:
+class Listing(list[Entry]):
+    """What a walk found, in its order; `began` says when it did, in ns."""
+
+    def __init__(self, entries: Iterable[Entry], began: int) -> None:
+        super().__init__(entries)
+        self.began = began
+
+
+def walk(root: Path, start: str = "", stop: str = "") -> Listing:
     """Everything below a folder and the folder itself (path ""), parents first, names sorted. Reads no content.
 
     Of this order only what comes from the path `start` on and before the path `stop`, where they are given.
     """
-    return list(map(Entry._make, _rows(root, start, stop)))
+    began = time.time_ns()
+    return Listing(map(Entry._make, _rows(root, start, stop)), began)
 
 
-def walk_shared(root: Path, jobs: Jobs = None) -> list[Entry]:
+def walk_shared(root: Path, jobs: Jobs = None) -> Listing:
     """What `walk` gives, by several processes where the tree is large."""
+    began = time.time_ns()
     parts, count = _parts(root, jobs)
-    return [Entry._make(row) for rows in spread(partial(_list_part, root), parts, count, jobs) for row in rows]
+    found = spread(partial(_list_part, root), parts, count, jobs)
+    return Listing(map(Entry._make, chain.from_iterable(found)), began)
 
 
 Digests = dict[str, str]  # of files' contents, by path
@@ -129,10 +145,8 @@ def _rows(root: Path, start: str = "", stop: str = "", digests: Digests | None =
     except OSError as error:
         raise MigratorError(f"the folder cannot be read: {error.strerror}", where=root) from error
     try:
-        top = os.fstat(fd)
         if not start:
-            mode = stat.S_IMODE(top.st_mode)
-            rows.append(("", FOLDER, mode, top.st_uid, top.st_gid, 0, top.st_mtime_ns, 0, ""))
+            rows.append(_top(fd))
         _walk(fd, "", rows, start.split("/") if start else [], stop.split("/") if stop else [], digests)
     except FileNotFoundError as error:
         raise TryAgain(
@@ -143,6 +157,12 @@ def _rows(root: Path, start: str = "", stop: str = "", digests: Digests | None =
     finally:
         os.close(fd)
     return rows
+
+
+def _top(fd: int) -> Row:
+    """The row of the tree itself: without its change time, which an exchange alters."""
+    top = os.fstat(fd)
+    return ("", FOLDER, stat.S_IMODE(top.st_mode), top.st_uid, top.st_gid, 0, top.st_mtime_ns, 0, "")
 
 
 def _walk(fd: int, prefix: str, rows: list[Row], start: list[str], stop: list[str], digests: Digests | None) -> None:
@@ -209,21 +229,26 @@ def unit_from(entries: Sequence[Entry], place: int) -> int:
     return min(place, len(entries))
 
 
-def differences(root: Path, before: Sequence[Entry], jobs: Jobs = None) -> list[str]:
-    """Paths of a tree that are not the very same as in its listing from before (any attribute, change times too)."""
+def differences(root: Path, before: Sequence[Entry], jobs: Jobs = None, *, by_times: bool = False) -> list[str]:
+    """Paths of a tree that are not the very same as in its listing from before (any attribute, change times too).
+
+    With `by_times` a folder is not listed again whose times say that its names are those of the listing: every file
+    system of the kernel sets them, one that a program makes up may not. What has changed is found by listing all.
+    """
     cuts = {unit_from(before, int(len(before) * border)) for border in borders(cut(len(before), jobs))}
-    ranges = pairwise(sorted(cuts))
-    parts = [
+    parts: list[_Listed] = [
         (before[first:last], before[first].path if first else "", before[last].path if last < len(before) else "")
-        for first, last in ranges
+        for first, last in pairwise(sorted(cuts))
     ]
+    if by_times and isinstance(before, Listing) and _is_untouched(root, before, parts, jobs):
+        return []
     found = spread(partial(_part_differing, root), parts, len(before), jobs)
     return sorted(path for paths in found for path in paths)
 
 
-def require_unchanged(root: Path, before: Sequence[Entry], jobs: Jobs = None) -> None:
-    """Raise TryAgain where a tree is not the very same as in its listing from before."""
-    changed = differences(root, before, jobs)
+def require_unchanged(root: Path, before: Sequence[Entry], jobs: Jobs = None, *, by_times: bool = False) -> None:
+    """Raise TryAgain where a tree is not the very same as in its listing from before; see `differences`."""
+    changed = differences(root, before, jobs, by_times=by_times)
     if changed:
         raise _changed(root, changed)
 
@@ -242,9 +267,52 @@ def some(paths: Sequence[str]) -> str:
     return ", ".join(path or "." for path in paths[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _part_differing(root: Path, part: tuple[Sequence[Entry], str, str]) -> list[str]:
+_Listed = tuple[Sequence[Entry], str, str]  # some of a listing, the paths from which on and before which it goes
+
+
+def _part_differing(root: Path, part: _Listed) -> list[str]:
     before, start, stop = part
     return _differing(before, _rows(root, start, stop))
+
+
+def _is_untouched(root: Path, before: Listing, parts: Sequence[_Listed], jobs: Jobs) -> bool:
+    """Whether everything of a listing is there as it was, and nothing else; False too where that cannot be told."""
+    names = {entry.path for entry in before if "/" not in entry.path}
+    try:
+        fd = os.open(root, READ_FOLDER)
+        try:
+            if _top(fd) != before[0] or {"", *os.listdir(fd)} != names:  # its times may have been put back
+                return False
+        finally:
+            os.close(fd)
+    except OSError:
+        return False
+    return all(spread(partial(_part_untouched, root, before.began), parts, len(before), jobs))
+
+
+def _part_untouched(root: Path, began: int, part: _Listed) -> bool:
+    settled, coarse = began - _TICK, began - _COARSE
+    try:
+        fd = os.open(root, READ_FOLDER)
+        try:
+            for path, kind, mode, uid, gid, size, modified, changed, target in part[0]:
+                if not path:
+                    continue
+                now = os.stat(path, dir_fd=fd, follow_symlinks=False)
+                if now.st_ctime_ns != changed or now.st_mtime_ns != modified:
+                    return False
+                if now.st_uid != uid or now.st_gid != gid or now.st_mode != _MODES.get(kind, 0) | mode:
+                    return False
+                if kind == FOLDER:
+                    if changed >= (settled if changed % _SECOND else coarse):
+                        return False  # it could have changed again within the same tick, after it was listed
+                elif now.st_size != size or (kind == LINK and os.readlink(path, dir_fd=fd) != target):
+                    return False
+        finally:
+            os.close(fd)
+    except OSError:
+        return False
+    return True
 
 
 def _differing(before: Sequence[Entry], after: Sequence[Row]) -> list[str]:
@@ -254,7 +322,7 @@ def _differing(before: Sequence[Entry], after: Sequence[Row]) -> list[str]:
     return sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
 
 
-def as_linked(root: Path, before: Sequence[Entry], linked: Callable[[str], bool], jobs: Jobs = None) -> list[Entry]:
+def as_linked(root: Path, before: Sequence[Entry], linked: Callable[[str], bool], jobs: Jobs = None) -> Listing:
     """The listing of a tree after some of its files were hard-linked, which gives them another change time.
 
     Raises TryAgain where anything else differs from the listing before.

@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migrator.engine import files, listing, tree, workers
-from migrator.engine.listing import FOLDER, Entry
+from migrator.engine.listing import FOLDER, Entry, Listing
 from migrator.engine.tokens import Hit, Tokens
 from migrator.engine.tree import Recipe
 from migrator.errors import MigratorError, TryAgain
@@ -109,16 +109,22 @@ def test_what_vanishes_meanwhile_is_try_again(store: Path, monkeypatch: pytest.M
         listing.walk(store)
 
 
-def test_differences_are_any_attribute(store: Path) -> None:
+def settled(before: Listing) -> Listing:
+    """A listing as if it had been made long after the last change: times of folders are believed."""
+    return Listing(before, before.began + 10**12)
+
+
+@pytest.mark.parametrize("by_times", [False, True])
+def test_differences_are_any_attribute(store: Path, by_times: bool) -> None:
     """Content rewritten, touched, chmod, added, removed: each is seen, and nothing else."""
-    before = listing.walk(store)
-    assert listing.differences(store, before) == []
+    before = settled(listing.walk(store))
+    assert listing.differences(store, before, by_times=by_times) == []
     (store / "a").write_bytes(b"2")
     os.utime(store / "b/c/g", ns=(1, 1))
     os.chmod(store / "empty", 0o700)
     (store / f"odd/{LONG}").unlink()
     (store / "new").touch()
-    changed = listing.differences(store, before)
+    changed = listing.differences(store, before, by_times=by_times)
     assert changed == ["", "a", "b/c/g", "empty", "new", "odd", f"odd/{LONG}"]
 
 
@@ -129,6 +135,103 @@ def test_a_rewrite_with_size_and_time_restored_is_seen(store: Path) -> None:
     (store / "a").write_bytes(b"2")
     os.utime(store / "a", ns=(status.st_atime_ns, status.st_mtime_ns))
     assert listing.differences(store, before) == ["a"]
+
+
+def _rewrite(path: Path) -> None:
+    path.write_bytes(b"2")
+
+
+def _rewrite_in_secret(path: Path) -> None:
+    status = path.stat()
+    path.write_bytes(b"2")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _replace(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _relink(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("else")
+
+
+CHANGES: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "content": ("a", _rewrite),
+    "content, the time put back": ("a", _rewrite_in_secret),
+    "time": ("b/c/g", lambda path: os.utime(path, ns=(1, 1))),
+    "mode of a file": ("a", lambda path: path.chmod(0o600)),
+    "mode of a folder": ("empty", lambda path: path.chmod(0o700)),
+    "mode of the tree": ("", lambda path: path.chmod(0o700)),
+    "time of the tree": ("", lambda path: os.utime(path, ns=(1, 1))),
+    "added": ("b/empty/new", Path.touch),
+    "added at the top": ("new", Path.touch),
+    "removed": (f"odd/{LONG}", Path.unlink),
+    "kind": ("a", _replace),
+    "target": ("z/dangling", _relink),
+    "folder gone": ("empty", Path.rmdir),
+}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("change", CHANGES)
+def test_by_times_each_single_change_is_seen(store: Path, change: str, jobs: int) -> None:
+    """One at a time, since the first one that is met ends the quick look."""
+    path, act = CHANGES[change]
+    before = settled(listing.walk(store))
+    time.sleep(0.02)  # the clock for change times ticks every few ms
+    act(store / path)
+    assert path in listing.differences(store, before, jobs, by_times=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        (path, field)
+        for path in ("a", "empty", "z/dangling", "")
+        for field in Entry._fields[1:]
+        if not (field == "size" and path in ("empty", "")) and (field != "target" or path == "z/dangling")
+    ],
+)
+def test_by_times_each_field_counts_by_itself(store: Path, path: str, field: str) -> None:
+    """No more is taken from the change time than it must be: two changes may have got the same one."""
+    now = listing.walk(store)
+    place = listing.place_of(now, path)
+    assert place is not None
+    value = getattr(now[place], field)
+    other = listing.OTHER if field == "kind" else "else" if field == "target" else value ^ 1
+    now[place] = now[place]._replace(**{field: other})
+    assert listing.differences(store, settled(now), by_times=True) == [path]
+
+
+def test_by_times_what_is_gone_is_seen(store: Path) -> None:
+    """By itself, whatever its folder's times say."""
+    now = listing.walk(store)
+    place = listing.place_of(now, "b/c/g")
+    assert place is not None
+    now.insert(place + 1, now[place]._replace(path="b/c/h"))
+    assert listing.differences(store, settled(now), by_times=True) == ["b/c/h"]
+
+
+def test_a_folder_is_listed_again_that_changed_when_it_was_listed(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that came within the same tick of the clock left no other time: so only old times are believed."""
+    now = listing.walk(store)
+    before = Listing([entry for entry in now if entry.path != "b/c/g"], now.began)
+    assert listing.differences(store, before, by_times=True) == ["b/c/g"]
+    assert listing.differences(store, settled(before), by_times=True) == []
+    assert listing.differences(store, list(settled(before)), by_times=True) == ["b/c/g"]  # nobody knows when
+    seconds = Listing(before, before.began + 10**9)
+    assert listing.differences(store, seconds, by_times=True) == []
+    monkeypatch.setattr(listing, "_SECOND", 1)  # as if the clock of the file system had no parts of a second
+    assert listing.differences(store, seconds, by_times=True) == ["b/c/g"]
+
+
+def test_names_at_the_top_are_always_listed(store: Path) -> None:
+    """The change time of the tree itself is not noted, and its other time may have been put back."""
+    now = listing.walk(store)
+    before = settled(Listing([entry for entry in now if entry.path != "a"], now.began))
+    assert listing.differences(store, before, by_times=True) == ["a"]
 
 
 def test_a_tree_is_walked_in_two_halves(store: Path) -> None:
