@@ -9,7 +9,7 @@ import base64
 import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrator.report import findings, listings, markup, picture
@@ -64,7 +64,7 @@ def render_plan(
 
 @cache
 def _asset(name: str) -> str:
-    return (resources.files("migrator.report") / name).read_text(encoding="utf-8")
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 @cache
