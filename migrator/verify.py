@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ from migrator.store.reading import Share
 from migrator.store.records import Gen
 
 _SHOWN = 5
+_OTHER_CONTENT = "does not have the content that was planned"
 
 
 class VerificationFailed(MigratorError):
@@ -83,34 +84,40 @@ class _Planned:
         return cls(build.then, build.digests, surveyed, plan.recipe.contents, build.new, folders)
 
     def look(self, rows: list[Row], digests: Digests) -> tuple[list[str], int, Lines]:
-        """Of a part of the new tree: what is wrong with it, how much of it was planned, its lines of the manifest."""
-        known = sum([row[0] in self.then or row[0] in self.new for row in rows])
-        return list(self._wrong(rows, digests)), known, lines_of(rows, digests)
+        """Of a part of the new tree: what is wrong with it, how much of it was planned, its lines of the manifest.
 
-    def _wrong(self, rows: list[Row], digests: Digests) -> Iterator[str]:
-        """Whatever was there before has its kind, mode, owner and target; its time and bytes unless it was rewritten.
-
+        Whatever was there before has its kind, mode, owner and target; its time and bytes unless it was rewritten.
         Every file has the bytes that were planned, and beside what was planned there is nothing.
         """
+        wrong: list[str] = []
+        known = 0
+        then, hashes, new, surveyed = self.then.get, self.digests.get, self.new, self.surveyed.get
         for row in rows:
-            path, kind = row[:2]
-            old = self.then.get(path)
-            before, after = self.digests.get(old[0], ("", "")) if old else (None, None)
-            if kind == FILE and digests[path] != self.new.get(path, after):
-                yield f"{path} does not have the content that was planned"
-            elif old is None:
-                if kind != FILE and path not in self.folders:
-                    yield f"{path} was not planned"
-            elif row[1:5] != old[1:5] or row[8] != old[8]:
-                yield f"{path} has other attributes"
+            path, kind, _, _, _, _, time, _, target = row
+            old = then(path)
+            if old is None:
+                known += path in new
+                if kind == FILE and digests[path] != new.get(path):
+                    wrong.append(f"{path} {_OTHER_CONTENT}")
+                elif kind != FILE and path not in self.folders:
+                    wrong.append(f"{path} was not planned")
+                continue
+            known += 1
+            was = old[0]
+            before, after = hashes(was, ("", ""))
+            if kind == FILE and digests[path] != new.get(path, after):
+                wrong.append(f"{path} {_OTHER_CONTENT}")
+            elif row[1:5] != old[1:5] or target != old[8]:
+                wrong.append(f"{path} has other attributes")
             else:
-                before = self.surveyed.get(old[0], before)
-                if (row[6] == old[6] and before == after) or old[0] in self.rewritten:
+                before = surveyed(was, before)
+                if (time == old[6] and before == after) or was in self.rewritten:
                     continue
                 if before != after:
-                    yield f"{path} is not the copy of {old.path}"
-                elif not is_own(old.path):
-                    yield f"{path} has another time"
+                    wrong.append(f"{path} is not the copy of {was}")
+                elif not is_own(was):
+                    wrong.append(f"{path} has another time")
+        return wrong, known, lines_of(rows, digests)
 
 
 def _generations(build: Build, plan: Plan, share: Share) -> Iterable[str]:

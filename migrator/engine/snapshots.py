@@ -24,7 +24,7 @@ from migrator.errors import CareNeeded, UsageError
 
 COPIED, LINKED = "copied", "linked"
 BUILDING, COMMITTED, FAILED, ROLLED_BACK = "building", "committed", "failed", "rolled-back"
-_TOGETHER = 10_000  # lines
+_TOGETHER = 1_000  # lines: what an allocator gives again and again, without asking the system for it
 _PLAIN = bytes(range(0x20, 0x7F)).replace(b'"', b"")  # bytes that stand in a line as they are, wherever
 BEFORE, AFTER = "before.manifest", "after.manifest"
 RUN_FILE, LOG = "run.json", "log.jsonl"
@@ -169,14 +169,14 @@ def sealed(parts: Iterable[Lines]) -> Texts:
     """A manifest from all its lines, in order, and the digest of the tree."""
     count = 0
     bodies: list[bytes] = []
-    tree = new_digest()
+    whole, tree = new_digest(), new_digest()
     for lines, body, timeless in parts:
         count += lines
         bodies.append(body)
+        whole.update(body)
         tree.update(timeless)
-    body = b"".join(bodies)
-    seal = json.dumps({"entries": count, "sha256": hash_bytes(body)}).encode()
-    return body + seal + b"\n", tree.hexdigest()
+    seal = json.dumps({"entries": count, "sha256": whole.hexdigest()}).encode()
+    return b"".join([*bodies, seal, b"\n"]), tree.hexdigest()
 
 
 def _text(text: str) -> str:
