@@ -57,7 +57,7 @@ class Cluster(Executor):
         """Give up what is under way when there has been nobody to do it for a while: Dask would wait for ever."""
         missing = 0.0
         while not self._closed.wait(_TICK):
-            there = self._client.status == "running" and self._client.scheduler_info()["workers"]
+            there = self._client.status == "running" and self._client.scheduler_info().get("workers")
             missing = 0.0 if there else missing + _TICK
             if missing >= _ALONE:
                 for future in list(self._open):

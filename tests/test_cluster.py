@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Future
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -174,6 +175,21 @@ def test_a_worker_that_is_killed(
     right = linked(tmp_path / "right")
     runner.upgrade(site(right))
     assert content(base / "data") == content(right / "data")
+
+
+@pytest.mark.parametrize("answer", [{}, {"workers": {}}])
+def test_a_scheduler_that_names_nobody_is_given_up(answer: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask's answer has no workers at all while a connection is lost or closed; the watch must outlive that."""
+    monkeypatch.setattr(cluster, "_TICK", 0.01)
+    monkeypatch.setattr(cluster, "_ALONE", 0.05)
+    client = mock.Mock(status="running")
+    client.scheduler_info.return_value = answer
+    hands = cluster.Cluster(client, "tcp://nowhere")
+    try:
+        with pytest.raises(BrokenExecutor, match="no worker of tcp://nowhere is left"):
+            hands.submit(int).result(timeout=10)
+    finally:
+        hands.close()
 
 
 def test_when_nobody_is_left_the_run_ends(
