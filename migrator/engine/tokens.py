@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 _TOKEN = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
 _MAP = bytes(1 if byte in _TOKEN else 0 for byte in range(256))
 _TOGETHER = 1 << 16  # bytes of small files that are searched as one text: what a cache holds
-_MUCH = 1 << 26  # bytes in which numpy saves more than its import takes
+_MUCH = 1 << 28  # bytes in which numpy saves more than its import takes: by how much depends on the machine
 _SMALL = 1 << 14  # bytes in which it does not
 _WHOLE = 1 << 20  # pieces smaller than this are the end of a file, or all of it
 
