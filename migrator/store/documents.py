@@ -15,8 +15,10 @@ from migrator.store.codec import Document
 from migrator.store.layout import METADATA
 from migrator.store.references import ID_KEYS, Names, follow_document
 
+# Of revisions and contents a plan makes several a generation. To make a frozen one takes more than twice the time.
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Assign:
     """Keys of metadata.json that get a value; nothing where they have it."""
 
@@ -27,7 +29,7 @@ class Assign:
         return _with(document, self.values) if name == METADATA else document
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Number:
     """The replicate: in metadata.json always, elsewhere where the key stands."""
 
@@ -41,7 +43,7 @@ class Number:
         return {**document, "replicate": self.replicate} if name == METADATA else document
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Drop:
     """Keys that go, at any depth."""
 
@@ -69,7 +71,7 @@ class Follow:
 Revision = Assign | Number | Drop | Follow
 
 
-@dataclass(slots=True)  # to make a frozen one takes more than twice the time, and a plan makes one a file
+@dataclass(slots=True)
 class Written:
     """A file that gets this document, whatever its bytes were."""
 

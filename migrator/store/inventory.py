@@ -101,17 +101,19 @@ class Inventory:
 
     def generations(self, stage: str | None = None) -> Iterator[Gen]:
         """Generations that nothing blocks, stages in order, sorted by id."""
-        by_stage = self._by_stage
+        by_stage, blocked = self._by_stage, self.blocked
         for name in STAGES if stage is None else (stage,):
-            yield from (gen for gen in by_stage[name] if gen.key not in self.blocked)
+            yield from (gen for gen in by_stage[name] if gen.key not in blocked) if blocked else by_stage[name]
 
     @property
     def _by_stage(self) -> dict[str, list[Gen]]:
         cached: dict[str, list[Gen]] | None = self.__dict__.get("_sorted")
         if cached is None:
             cached = {stage: [] for stage in STAGES}
-            for key in sorted(self.gens):
-                cached[key[0]].append(self.gens[key])
+            for (name, _), gen in self.gens.items():
+                cached[name].append(gen)
+            for gens in cached.values():
+                gens.sort(key=attrgetter("gen_id"))
             self.__dict__["_sorted"] = cached  # a view of frozen data, made once
         return cached
 

@@ -236,8 +236,12 @@ class Gen:
         """Every value that stands under a key, at any depth of the three JSON files."""
         return self.documents.under(key)
 
-    def signature_fields(self) -> dict[str, Any]:
+    def signature_fields(self) -> Mapping[str, Any]:
         """Field -> value as read, without the replicate."""
+        return self._fields
+
+    @_Once
+    def _fields(self) -> Mapping[str, Any]:
         return {name: getattr(self, source) for name, (_, source) in SIGNATURE_SOURCES[self.stage].items()}
 
     def faults(self) -> list[Fault]:
