@@ -45,7 +45,7 @@ def run(
     wrote meanwhile, CareNeeded where somebody wrote into both trees.
     """
     files.sync_file_system(new)
-    by_times = not place.linked  # whatever the kernel has exchanged; a linked root may lie anywhere
+    by_times = exchange.folders_tell(place.real)
     listing.require_unchanged(place.real, live, jobs, by_times=by_times)
     old_link = place.root.readlink() if place.linked else None
     times = live[0].mtime_ns, new.stat().st_mtime_ns

@@ -7,7 +7,8 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from migrator import Inventory, runner, undo
+from migrator.engine import exchange, listing
+from migrator.engine.listing import Listing
 from migrator.errors import MigratorError, UsageError
 from migrator.store.checks import check
 from tests.faults import content, exact, killed_at, points, site
@@ -53,6 +56,17 @@ FOLDING = {  # file systems for which two names that differ in case are one name
 }
 
 
+@contextmanager
+def on_disk(tmp_path: Path, size: str, make: list[str]) -> Iterator[Path]:
+    """A file system of its own in an image."""
+    if os.geteuid() != 0 or not shutil.which(make[0]):
+        pytest.skip(f"needs root and {make[0]}")
+    subprocess.run(["truncate", "-s", size, str(tmp_path / "image")], check=True)
+    subprocess.run([*make, str(tmp_path / "image")], check=True, capture_output=True)
+    with mounted(["mount", "-o", "loop", str(tmp_path / "image"), str(tmp_path / "mnt")], tmp_path / "mnt") as point:
+        yield point
+
+
 @pytest.fixture(params=["telling them apart", *FOLDING])
 def folding(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A folder on a file system that takes `A` for `a`; and one on this one, so that the test itself is tried."""
@@ -60,11 +74,7 @@ def folding(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
         return
     size, make = FOLDING[request.param]
-    if os.geteuid() != 0 or not shutil.which(make[0]):
-        pytest.skip(f"needs root and {make[0]}")
-    subprocess.run(["truncate", "-s", size, str(tmp_path / "image")], check=True)
-    subprocess.run([*make, str(tmp_path / "image")], check=True, capture_output=True)
-    with mounted(["mount", "-o", "loop", str(tmp_path / "image"), str(tmp_path / "mnt")], tmp_path / "mnt") as point:
+    with on_disk(tmp_path, size, make) as point:
         (point / "base").mkdir()
         if request.param == "ext4":
             subprocess.run(["chattr", "+F", str(point / "base")], check=True)
@@ -101,6 +111,53 @@ def test_a_plain_root_on_fuse_is_refused_before_any_work_with_the_way_out(fuse: 
     assert runner.upgrade(site(fuse)).status == "committed"
     assert undo.rollback(site(fuse)).status == "rolled-back"
     assert exact((fuse / "data").resolve()) == before
+
+
+def test_times_of_folders_are_not_believed_on_fuse(fuse: Path) -> None:
+    """What a program answers may be as old as it likes; what it lies on does not matter."""
+    (fuse / "store").mkdir()
+    (fuse / "data").symlink_to("store")
+    assert not exchange.folders_tell(site(fuse).place.real)
+
+
+DISKS = {
+    "tmpfs": None,
+    "ext4": ("20M", ["mkfs.ext4", "-q", "-F"]),
+    "ext4 in seconds": ("20M", ["mkfs.ext4", "-q", "-F", "-I", "128"]),
+    "xfs": ("300M", ["mkfs.xfs", "-q", "-f"]),
+}
+
+
+@pytest.mark.parametrize("disk", DISKS)
+def test_each_name_that_comes_or_goes_shows_in_its_folder(tmp_path: Path, disk: str) -> None:
+    """What is believed of these file systems is true of them."""
+    made, point = DISKS[disk], tmp_path / "mnt"
+    with on_disk(tmp_path, *made) if made else mounted(["mount", "-t", "tmpfs", "none", str(point)], point):
+        assert exchange.folders_tell(point)
+        folder = point / "a/b"
+        folder.mkdir(parents=True)
+        (folder / "there").touch()
+        acts: list[Callable[[], object]] = [
+            (folder / "new").touch,
+            (folder / "sub").mkdir,
+            lambda: (folder / "link").symlink_to("x"),
+            lambda: os.link(folder / "there", folder / "second"),
+            lambda: os.rename(folder / "new", folder / "newer"),
+            lambda: os.rename(folder / "newer", point / "out"),
+            lambda: os.rename(point / "out", folder / "there"),
+            lambda: os.rename(folder / "there", folder / "sub/in"),
+            (folder / "link").unlink,
+            (folder / "second").unlink,
+        ]
+        seconds = disk == "ext4 in seconds"
+        for act in acts[:3] if seconds else acts:
+            before = listing.walk(point)
+            later = Listing(before, before.began + 10**12)  # as if all had been settled long before
+            time.sleep(1.01 if seconds else 0.02)
+            old = folder.stat().st_ctime_ns
+            act()
+            assert folder.stat().st_ctime_ns != old  # the other time can be put back
+            assert listing.differences(point, later, by_times=True)
 
 
 def test_a_linked_root_on_fuse_survives_kills(fuse: Path) -> None:

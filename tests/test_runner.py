@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 
 from migrator import IdScheme, runner, undo, upkeep
-from migrator.engine import listing, lock
+from migrator.engine import exchange, listing, lock
 from migrator.engine.exchange import Place
 from migrator.errors import CareNeeded, DecisionNeeded, MigratorError, TryAgain
 from migrator.site import RunFailed
@@ -210,18 +210,20 @@ def test_a_file_that_comes_late_is_found_wherever_it_lies(base: Path, path: str)
     assert (base / "data" / path).read_text() == "late"
 
 
-def test_times_of_folders_are_believed_where_the_kernel_has_exchanged_them(
-    base: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("linked", [True, False])
+def test_times_of_folders_are_believed_where_the_file_system_is_known_for_them(
+    base: Path, monkeypatch: pytest.MonkeyPatch, told: bool, linked: bool
 ) -> None:
-    """A linked root may lie on a file system of any kind: all of it is listed again."""
+    """Elsewhere all is listed again. In both looks, before the exchange and after it, and in both ways to switch."""
+    if linked:
+        os.rename(base / "data", base / "elsewhere")
+        (base / "data").symlink_to("elsewhere")
     asked = mock.Mock(side_effect=listing._is_untouched)
     monkeypatch.setattr(listing, "_is_untouched", asked)
-    assert runner.upgrade(site(base), to="0001").status == "committed"
-    assert [call.args[0] for call in asked.mock_calls] == [base / "data", next((base / "b").glob("*/tree"))]
-    os.rename(base / "data", base / "elsewhere")
-    (base / "data").symlink_to("elsewhere")
+    monkeypatch.setattr(exchange, "folders_tell", lambda root: told)
     assert runner.upgrade(site(base)).status == "committed"
-    assert asked.call_count == 2
+    assert asked.call_count == (2 if told else 0)
 
 
 def test_later_work_stops_a_rollback_and_comes_back_by_adopt(base: Path) -> None:

@@ -17,6 +17,7 @@ from migrator.engine import files
 from migrator.errors import CareNeeded, MigratorError, UsageError
 
 STATE_SUFFIX = ".migrator"
+_TELLING = frozenset({b"ext4", b"tmpfs", b"xfs"})  # each is put to the proof in tests/test_places.py
 _OCTAL = re.compile(rb"\\([0-7]{3})")  # how the kernel writes blanks in a path
 
 
@@ -92,14 +93,28 @@ class Place:
         return self.real.parent / f"{self.root.name}.{run_id}" if self.linked else run_folder / "tree"
 
 
-def mounts() -> list[str]:
-    """Mount points of this process, as the kernel lists them."""
+def _mountinfo() -> list[list[bytes]]:
+    """The fields of each mount of this process, as the kernel lists them."""
     try:
-        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+        return [line.split(b" ") for line in Path("/proc/self/mountinfo").read_bytes().splitlines()]
     except OSError:
         return []
-    points = (line.split(b" ")[4] for line in lines)
+
+
+def mounts() -> list[str]:
+    """Mount points of this process."""
+    points = (fields[4] for fields in _mountinfo())
     return [os.fsdecode(_OCTAL.sub(lambda match: bytes([int(match[1], 8)]), point)) for point in points]
+
+
+def folders_tell(root: Path) -> bool:
+    """Whether a folder's change time tells of every name that comes or goes: on the file systems known for it.
+
+    Of others, such as those that a program or another machine makes up, nobody knows.
+    """
+    device = os.stat(root).st_dev
+    number = b"%d:%d" % (os.major(device), os.minor(device))
+    return any(fields[2] == number and fields[fields.index(b"-") + 1] in _TELLING for fields in _mountinfo())
 
 
 def way_out(place: Place) -> str:

@@ -232,8 +232,8 @@ def unit_from(entries: Sequence[Entry], place: int) -> int:
 def differences(root: Path, before: Sequence[Entry], jobs: Jobs = None, *, by_times: bool = False) -> list[str]:
     """Paths of a tree that are not the very same as in its listing from before (any attribute, change times too).
 
-    With `by_times` a folder is not listed again whose times say that its names are those of the listing: every file
-    system of the kernel sets them, one that a program makes up may not. What has changed is found by listing all.
+    With `by_times` a folder is not listed again whose times say that its names are those of the listing; not every
+    file system sets them (`exchange.folders_tell`). What has changed is found by listing all.
     """
     cuts = {unit_from(before, int(len(before) * border)) for border in borders(cut(len(before), jobs))}
     parts: list[_Listed] = [

@@ -275,3 +275,23 @@ def test_inside_and_outside(tmp_path: Path) -> None:
     for folder in (tmp_path / "data", tmp_path / "data/b", tmp_path / "data/not/yet", tmp_path / "way/b"):
         with pytest.raises(UsageError, match="inside the data root"):
             place.require_outside(folder, "backups")
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"), [(b"xfs", True), (b"fuse.virtiofs", False), (b"virtiofs", False), (b"nfs4", False)]
+)
+def test_a_file_system_is_known_by_its_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: bytes, told: bool
+) -> None:
+    """Not by where it is mounted, which may be many places; before the dash there are any number of other fields."""
+    device = os.stat(tmp_path).st_dev
+    ours = b"36 35 %d:%d / /mnt rw,noatime master:1 shared:2 - %s /dev/x rw" % (
+        os.major(device),
+        os.minor(device),
+        kind,
+    )
+    other = b"37 35 999:999 / / rw - ext4 /dev/y rw"
+    monkeypatch.setattr(Path, "read_bytes", lambda path: other + b"\n" + ours + b"\n")
+    assert exchange.folders_tell(tmp_path) is told
+    monkeypatch.setattr(Path, "read_bytes", lambda path: other + b"\n")
+    assert not exchange.folders_tell(tmp_path)
